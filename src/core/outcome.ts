@@ -1,0 +1,87 @@
+/** What a receipt means for the message. The one place that decides delivered, queued again or failed. */
+import { assertNever } from "./assert-never.ts";
+import type { Reply } from "./reply.ts";
+import type { FailureReason } from "./store.ts";
+import type { Receipt, Trouble } from "./transport.ts";
+
+/** How one forwarding attempt ended, and whether the run can go on with the same session. */
+export type Outcome =
+  | { readonly kind: "delivered"; readonly reply: Reply }
+  /** Back into the queue as it was; the reason is for the log. */
+  | { readonly kind: "queued"; readonly why: string; readonly trouble: Trouble }
+  | {
+      readonly kind: "failed";
+      readonly reason: FailureReason;
+      /** What ended the session too; null when the session goes on. */
+      readonly trouble: Trouble | null;
+      /** The refusal, for whoever waits for an answer (--immediate). */
+      readonly reply: Reply;
+    };
+
+/** Bare E-MailRelay rules with the deviations of decision D4. */
+export function settle(
+  receipt: Receipt,
+  recipients: readonly string[],
+  forwardTo: "all" | "some",
+): Outcome {
+  switch (receipt.kind) {
+    case "accepted":
+      return receipt.rejected.length === 0
+        ? { kind: "delivered", reply: receipt.reply }
+        : partly(receipt.rejected);
+    case "refused":
+      return refused(receipt, recipients, forwardTo);
+    case "unsendable":
+      return {
+        kind: "failed",
+        reason: { text: receipt.why, code: 0, recipients },
+        trouble: null,
+        reply: { code: 554, text: receipt.why },
+      };
+    case "lost":
+      return troubled(receipt.trouble, recipients);
+    default:
+      return assertNever(receipt);
+  }
+}
+
+/** A session that could not be made ready, or ended: what that means for the message in hand. */
+export function troubled(trouble: Trouble, recipients: readonly string[]): Outcome {
+  if (trouble.kind === "connection") return { kind: "queued", why: trouble.why, trouble };
+  return {
+    kind: "failed",
+    reason: { text: trouble.why, code: trouble.reply?.code ?? 0, recipients },
+    trouble,
+    reply: trouble.reply ?? { code: 452, text: "forwarding failed" },
+  };
+}
+
+function partly(rejected: Extract<Receipt, { kind: "accepted" }>["rejected"]): Outcome {
+  const reply = worst(rejected.map((one) => one.reply));
+  const recipients = rejected.map((one) => one.recipient);
+  const reason = { text: "one or more recipients rejected", code: reply.code, recipients };
+  return { kind: "failed", reason, trouble: null, reply };
+}
+
+function refused(
+  receipt: Extract<Receipt, { kind: "refused" }>,
+  recipients: readonly string[],
+  forwardTo: "all" | "some",
+): Outcome {
+  const { step, reply } = receipt;
+  let text = reply.text;
+  if (step === "rcpt") {
+    text = `${forwardTo === "all" ? "one or more" : "all"} recipients rejected`;
+  }
+  if (step === "data") text = `smtp error: unexpected response: ${reply.text}`;
+  const trouble: Trouble | null = receipt.ended
+    ? { kind: "connection", connected: true, why: text, reply }
+    : null;
+  return { kind: "failed", reason: { text, code: reply.code, recipients }, trouble, reply };
+}
+
+/** A permanent refusal outranks a temporary one. */
+function worst(replies: readonly Reply[]): Reply {
+  const permanent = replies.find((reply) => reply.code >= 500);
+  return permanent ?? replies[0] ?? { code: 550, text: "one or more recipients rejected" };
+}
