@@ -8,14 +8,14 @@ export interface Filter {
 }
 
 export type Verdict =
-  | { readonly kind: "pass"; readonly then: Then }
-  | { readonly kind: "abandon"; readonly then: Then }
+  | { readonly kind: "pass"; readonly next: Next }
+  | { readonly kind: "abandon"; readonly next: Next }
   | {
       readonly kind: "reject";
-      readonly then: Then;
+      readonly next: Next;
       readonly reply: Reply;
       readonly detail: string;
     };
 
 /** What a filter asks of the scheduler besides its verdict (exit codes 102 to 105). */
-export type Then = "continue" | "rescan" | "stop";
+export type Next = "continue" | "rescan" | "stop";

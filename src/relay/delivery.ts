@@ -1,0 +1,40 @@
+/** The one line about a finished attempt: what was sent where, and how it ended. */
+import type { Envelope } from "../core/envelope.ts";
+import type { Delivery } from "../core/events.ts";
+import type { Outcome } from "../core/outcome.ts";
+import type { Smarthost, TransportSession } from "../core/transport.ts";
+
+export interface Attempt {
+  readonly envelope: Envelope;
+  readonly smarthost: Smarthost;
+  /** null when there was none. */
+  readonly session: TransportSession | null;
+  /** Content size. */
+  readonly bytes: number;
+  /** Monotonic milliseconds. */
+  readonly started: number;
+}
+
+export function deliveryOf(attempt: Attempt, outcome: Outcome, now: number): Delivery {
+  const { envelope, session } = attempt;
+  const { code, text } = answer(outcome);
+  return {
+    from: envelope.from,
+    to: envelope.toRemote,
+    bytes: attempt.bytes,
+    smarthost: attempt.smarthost.address,
+    peer: session?.peer ?? "",
+    tls: session?.tls ?? "",
+    account: session?.account ?? "",
+    code,
+    text,
+    ms: Math.round(now - attempt.started),
+  };
+}
+
+function answer(outcome: Outcome): { code: number; text: string } {
+  if (outcome.kind === "delivered") return outcome.reply;
+  if (outcome.kind === "queued")
+    return { code: outcome.trouble.reply?.code ?? 0, text: outcome.why };
+  return outcome.reason;
+}
