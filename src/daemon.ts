@@ -1,0 +1,236 @@
+/** A running daemon: its log, its identity, its instances, from open ports to the last lease put back. */
+import { mkdtempSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import type { DaemonConfig, InstanceConfig } from "./core/config.ts";
+import { describeError } from "./core/errors.ts";
+import type { Journal } from "./core/events.ts";
+import { Instance } from "./instance.ts";
+import { systemClock } from "./io/clock.ts";
+import { type Background, silence } from "./io/detach.ts";
+import { ownDomain } from "./io/host-name.ts";
+import {
+  type Account,
+  asRoot,
+  become,
+  becomeGroupOf,
+  findAccount,
+  startedByRoot,
+} from "./io/identity.ts";
+import { removePidFile, writePidFile } from "./io/pid-file.ts";
+import { type Log, openLog } from "./observe/targets.ts";
+
+export interface DaemonOptions {
+  readonly config: DaemonConfig;
+  readonly version: string;
+  /** One line on standard error, for a person who waits in front of it. */
+  readonly complain: (text: string) => void;
+}
+
+interface Occupied {
+  readonly log: Log;
+  readonly account: Account | null;
+  readonly instances: readonly Instance[];
+  readonly trial: { close(): Promise<void> } | null;
+}
+
+/** Opens log, spools, secrets and ports, in this order, and gives up root. Throws RelayError before any mail is taken. */
+export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { config, version } = options;
+  const account = startedByRoot() && config.user !== "root" ? findAccount(config.user) : null;
+  const log = openLog({
+    config: config.log,
+    program: config.program,
+    pid: process.pid,
+    clock: systemClock,
+    group: account?.gid ?? null,
+  });
+  const trial = config.trial ? await openTrial(config) : null;
+  const configs = config.instances.map((one) => (trial === null ? one : trial.redirect(one)));
+  if (account !== null) takeIdentity(account, configs, log.journal(""));
+
+  const named = configs.some((one) => one.domain === null) ? await ownDomain() : "";
+  const instances: Instance[] = [];
+  for (const one of configs) {
+    instances.push(
+      await Instance.open({
+        config: one,
+        domain: one.domain ?? named,
+        version,
+        group: account?.gid ?? null,
+        journal: log.journal(one.name),
+        clock: systemClock,
+        readSecret: (path) => asRoot(() => readFileSync(path, "utf8")),
+        eager: config.trial,
+      }),
+    );
+  }
+  await withRoot(account, async () => {
+    for (const instance of instances) await instance.bind();
+  });
+  return new Daemon(options, { log, account, instances, trial });
+}
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #occupied: Occupied;
+  readonly #giveUp = new AbortController();
+  #leaving = false;
+  #left: (code: number) => void = () => undefined;
+
+  constructor(options: DaemonOptions, occupied: Occupied) {
+    this.#options = options;
+    this.#occupied = occupied;
+  }
+
+  /** Runs until a signal, or until there is nothing more to do; resolves to the exit code. */
+  async live(parent: Background | null): Promise<number> {
+    const { config } = this.#options;
+    const ended = new Promise<number>((resolve) => {
+      this.#left = resolve;
+    });
+    this.#catchSignals();
+    this.#writePidFile();
+    const [first] = this.#occupied.instances;
+    for (const instance of this.#occupied.instances) if (instance.serves) instance.start();
+    parent?.ready();
+    if (config.detach) this.#settleInBackground();
+    if (first !== undefined && !first.serves) void this.#runOnly(first);
+    const code = await ended;
+    if (config.pidFile !== null) {
+      const path = config.pidFile;
+      asRoot(() => removePidFile(path, process.pid));
+    }
+    await this.#occupied.trial?.close();
+    await this.#occupied.log.close();
+    return code;
+  }
+
+  /** A program that only forwards: one run, whose error decides the exit code. */
+  async #runOnly(instance: Instance): Promise<void> {
+    const { config, complain } = this.#options;
+    if (config.instances[0]?.forward?.atStart !== true) {
+      complain("nothing to do");
+      return await this.#leave(0);
+    }
+    const { tried, error } = await instance.forwardOnce("startup");
+    if (error !== null) complain(`error: ${error}`);
+    else if (tried === 0) complain("no messages to send");
+    await this.#leave(error === null ? 0 : 1);
+  }
+
+  #catchSignals(): void {
+    for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) {
+      process.on(signal, () => void this.#leave(0));
+    }
+    process.on("SIGHUP", () => void this.#reload());
+    process.on("SIGUSR1", () => {
+      for (const instance of this.#occupied.instances) instance.forward("signal");
+    });
+    process.on("SIGUSR2", () => void this.#tellStatus());
+    const crash = (error: unknown) => {
+      // Our own fault: what is on disk is consistent at every moment, so the way out is to stop.
+      const text = `internal error: ${error instanceof Error ? error.stack : describeError(error)}`;
+      this.#note("error", text);
+      if (this.#options.config.pidFile !== null) {
+        removePidFile(this.#options.config.pidFile, process.pid);
+      }
+      process.exit(1);
+    };
+    process.on("uncaughtException", crash);
+    process.on("unhandledRejection", crash);
+  }
+
+  /** The first call finishes what is in hand within the grace time; a second one ends at once. */
+  async #leave(code: number): Promise<void> {
+    if (this.#leaving) return this.#giveUp.abort();
+    this.#leaving = true;
+    const grace = setTimeout(() => this.#giveUp.abort(), this.#options.config.graceSeconds * 1000);
+    for (const instance of [...this.#occupied.instances].reverse()) {
+      await instance.close(this.#giveUp.signal);
+    }
+    clearTimeout(grace);
+    this.#left(code);
+  }
+
+  async #reload(): Promise<void> {
+    this.#occupied.log.reopen();
+    for (const instance of this.#occupied.instances) await instance.reload();
+    this.#note("info", "reloaded secrets and certificates, reopened the log");
+  }
+
+  async #tellStatus(): Promise<void> {
+    for (const instance of this.#occupied.instances) this.#note("info", await instance.status());
+  }
+
+  #writePidFile(): void {
+    const { pidFile } = this.#options.config;
+    if (pidFile === null) return;
+    asRoot(() => writePidFile(pidFile, process.pid, this.#occupied.account?.gid ?? null));
+  }
+
+  #settleInBackground(): void {
+    process.chdir("/");
+    silence(0);
+    silence(1);
+    if (!this.#options.config.closeStderr) return;
+    this.#occupied.log.closeStderr();
+    silence(2);
+  }
+
+  #note(level: "info" | "error", text: string): void {
+    this.#occupied.log.journal("").tell({ kind: "note", level, detail: false, text });
+  }
+}
+
+/** Gives up root, unless a spool could then not be written to: such a relay keeps root and says so. */
+function takeIdentity(
+  account: Account,
+  configs: readonly InstanceConfig[],
+  journal: Journal,
+): void {
+  become(account);
+  const closed = configs.find((one) => !canWrite(one.spool.directory));
+  if (closed === undefined) return;
+  process.seteuid?.(0);
+  becomeGroupOf(account);
+  const text = `spool directory "${closed.spool.directory}" is not writable by ${account.name}: staying root`;
+  journal.tell({ kind: "note", level: "warning", detail: false, text });
+}
+
+function canWrite(directory: string): boolean {
+  try {
+    rmdirSync(mkdtempSync(join(directory, ".relayd-")));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Root again while ports are bound and secrets are read; nothing else happens at that time. */
+async function withRoot(account: Account | null, work: () => Promise<void>): Promise<void> {
+  const uid = process.geteuid?.();
+  if (account === null || uid === undefined || uid === 0) return await work();
+  process.seteuid?.(0);
+  try {
+    await work();
+  } finally {
+    process.seteuid?.(uid);
+  }
+}
+
+async function openTrial(config: DaemonConfig) {
+  const { openTrialSmarthost } = await import("./trial/smarthost.ts");
+  const spool = config.instances[0]?.spool.directory ?? "spool";
+  const smarthost = await openTrialSmarthost({
+    directory: join(spool, "trial"),
+    keep: 50,
+    print: (line) => process.stdout.write(`${line}\n`),
+  });
+  return {
+    close: async () => await smarthost.close(),
+    redirect: (one: InstanceConfig): InstanceConfig =>
+      one.forward === null
+        ? one
+        : { ...one, forward: { ...one.forward, to: `127.0.0.1:${smarthost.port}` } },
+  };
+}

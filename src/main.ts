@@ -1,0 +1,91 @@
+/** The command: from the command line to the exit code, by way of the background where that is asked for. */
+import { readFileSync } from "node:fs";
+import { basename, dirname, extname, join } from "node:path";
+import { readConfiguration } from "./config/configuration.ts";
+import type { DaemonConfig } from "./core/config.ts";
+import { describeError, RelayError } from "./core/errors.ts";
+import { type Daemon, openDaemon } from "./daemon.ts";
+import { type Background, background, closeLeaked, detach } from "./io/detach.ts";
+import { dropInheritedRights } from "./io/identity.ts";
+import { pathExists } from "./io/path-exists.ts";
+
+export interface Start {
+  /** As in `process`: interpreter, script, arguments. */
+  readonly argv: readonly string[];
+  readonly env: Record<string, string | undefined>;
+}
+
+/** Runs relayd to its end; resolves to the exit code (0, 1, or 2 when a port cannot be had). */
+export async function main(start: Start): Promise<number> {
+  const [execPath = process.execPath, script = "relayd", ...args] = start.argv;
+  const program = basename(script, extname(script));
+  const parent = background(start.env);
+  const reading = readConfiguration({
+    argv: args,
+    program,
+    version: ownVersion(),
+    appDirectory: dirname(script),
+    cwd: process.cwd(),
+    env: start.env,
+    exists: pathExists,
+  });
+  switch (reading.kind) {
+    case "help":
+    case "version":
+      process.stdout.write(reading.text);
+      return 0;
+    case "errors":
+      process.stderr.write(reading.lines.map((line) => `${line}\n`).join(""));
+      return reading.exitCode;
+    case "check": {
+      const { checkConfiguration } = await import("./check-config.ts");
+      return await checkConfiguration(reading, (line) => process.stdout.write(`${line}\n`));
+    }
+    case "run":
+      break;
+  }
+  const { config } = reading;
+  if (parent === null) {
+    for (const text of reading.warnings) process.stderr.write(`${program}: warning: ${text}\n`);
+    if (config.detach) {
+      const descriptors = inheritedDescriptors(config);
+      closeLeaked(descriptors);
+      const childArgs = [...process.execArgv, script, ...args];
+      return await detach({ execPath, args: childArgs, env: start.env, descriptors });
+    }
+  }
+  return await runToEnd(config, parent);
+}
+
+async function runToEnd(config: DaemonConfig, parent: Background | null): Promise<number> {
+  const complain = (text: string) => process.stderr.write(`${config.program}: ${text}\n`);
+  dropInheritedRights();
+  process.umask(0o007); // Spool and log files are 0660, whoever starts us.
+  let daemon: Daemon;
+  try {
+    daemon = await openDaemon({ config, version: ownVersion(), complain });
+  } catch (error) {
+    complain(`error: ${describeError(error)}`);
+    return error instanceof RelayError && error.code === "BIND" ? 2 : 1;
+  }
+  return await daemon.live(parent);
+}
+
+/** The version in package.json, which stands two or three levels above, compiled or not. */
+function ownVersion(): string {
+  for (const up of ["..", "../.."]) {
+    try {
+      const text = readFileSync(join(import.meta.dirname, up, "package.json"), "utf8");
+      return /"version": "([^"]+)"/.exec(text)?.[1] ?? "";
+    } catch {
+      // Not this level.
+    }
+  }
+  return "";
+}
+
+function inheritedDescriptors(config: DaemonConfig): number[] {
+  return config.instances
+    .flatMap((instance) => instance.listener?.interfaces ?? [])
+    .flatMap((one) => (one.kind === "fd" ? [one.fd] : []));
+}
