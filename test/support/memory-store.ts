@@ -1,0 +1,117 @@
+import { type Envelope, emptyEnvelope } from "../../src/core/envelope.ts";
+import { RelayError } from "../../src/core/errors.ts";
+import { type MessageId, newMessageId } from "../../src/core/message-id.ts";
+import type { Draft, FailureReason, Lease, Store } from "../../src/core/store.ts";
+
+interface Kept {
+  envelope: Envelope;
+  content: Buffer | null;
+  state: "queued" | "leased" | "bad";
+  reason: FailureReason | null;
+}
+
+/** A store in memory, with switches for storage trouble. */
+export class MemoryStore implements Store {
+  readonly kept = new Map<MessageId, Kept>();
+  /** What the next operation of this kind throws. */
+  trouble: { on: "create" | "write" | "commit"; error: RelayError } | null = null;
+  drafts = 0;
+  #counter = 0;
+
+  put(envelope: Partial<Envelope> = {}, content: string | null = "Subject: x\r\n\r\n"): MessageId {
+    const id = newMessageId(1, 1, ++this.#counter);
+    this.kept.set(id, {
+      envelope: { ...emptyEnvelope, toRemote: ["bob@example.net"], ...envelope },
+      content: content === null ? null : Buffer.from(content, "latin1"),
+      state: "queued",
+      reason: null,
+    });
+    return id;
+  }
+
+  #fail(on: "create" | "write" | "commit"): void {
+    if (this.trouble?.on === on) throw this.trouble.error;
+  }
+
+  async create(): Promise<Draft> {
+    this.#fail("create");
+    this.drafts += 1;
+    const id = newMessageId(1, 1, ++this.#counter);
+    const chunks: Buffer[] = [];
+    let sealed: Envelope | null = null;
+    let committed = false;
+    const commit = async () => {
+      this.#fail("commit");
+      if (sealed === null) throw new Error("commit before seal");
+      const content = Buffer.concat(chunks);
+      this.kept.set(id, { envelope: sealed, content, state: "queued", reason: null });
+      committed = true;
+    };
+    const draft: Draft = {
+      id,
+      get size() {
+        return chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      },
+      write: async (chunk) => {
+        this.#fail("write");
+        chunks.push(Buffer.from(chunk));
+      },
+      seal: async (envelope) => {
+        sealed = envelope;
+      },
+      files: () => ({ content: "", envelope: "" }),
+      reread: async () => sealed ?? emptyEnvelope,
+      commit,
+      commitIfLeft: async () => {
+        await commit();
+        return true;
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (!committed) this.drafts -= 1;
+      },
+    };
+    return draft;
+  }
+
+  async ready(): Promise<readonly MessageId[]> {
+    return [...this.kept].filter(([, one]) => one.state === "queued").map(([id]) => id);
+  }
+
+  async lease(id: MessageId): Promise<Lease | null> {
+    const one = this.kept.get(id);
+    if (one === undefined || one.state !== "queued") return null;
+    one.state = "leased";
+    return {
+      id,
+      envelope: one.envelope,
+      content: async () => {
+        const { content } = one;
+        if (content === null) throw new RelayError("CONTENT_MISSING", id, "content file missing");
+        return {
+          size: content.length,
+          async *bytes() {
+            yield content;
+          },
+          [Symbol.asyncDispose]: async () => undefined,
+        };
+      },
+      files: () => ({ content: "", envelope: "" }),
+      reread: async () => one.envelope,
+      complete: async () => {
+        this.kept.delete(id);
+      },
+      fail: async (reason) => {
+        one.state = "bad";
+        one.reason = reason;
+        one.envelope = { ...one.envelope, toRemote: reason.recipients };
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (one.state === "leased") one.state = "queued";
+      },
+    };
+  }
+
+  async *changes(): AsyncIterable<void> {
+    // Nothing ever comes from outside.
+  }
+}
