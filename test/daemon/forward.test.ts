@@ -1,26 +1,10 @@
 import assert from "node:assert/strict";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
 import { runProgram, sendMail, TestRelay, temporarySpool, until } from "../support/relayd.ts";
-
-/** Puts one message into a spool as another program would. */
-function put(spool: string, id: string, to: readonly string[] = ["bob@example.net"]): void {
-  const lines = [
-    "Format: #2821.8",
-    "Content: 8bit",
-    "From: alice@example.com",
-    `ToCount: ${to.length}`,
-    ...to.map((one) => `To-Remote: ${one}`),
-    ...["Authentication: ", "Client: 127.0.0.1", "ClientCertificate: ", "MailFromAuthIn: "],
-    ...["MailFromAuthOut: ", "ForwardTo: ", "ForwardToAddress: ", "ClientAccountSelector: "],
-    ...["Utf8MailboxNames: 0", "End: 1"],
-  ];
-  writeFileSync(join(spool, `${id}.content`), "Subject: put\r\n\r\n.dot\r\nbody\r\n");
-  const text = lines.map((line) => `X-MailRelay-${line}\r\n`).join("");
-  writeFileSync(join(spool, `${id}.envelope`), text);
-}
+import { putMessage } from "../support/spool-files.ts";
 
 async function asClient(address: string, spool: string, ...more: readonly string[]) {
   return await runProgram("relayd", [
@@ -67,7 +51,7 @@ test("a server without a smarthost keeps content and envelope as two files", asy
 test("--as-client drains the spool and says so when there is nothing", async () => {
   const smarthost = await openCatcher();
   const spool = temporarySpool();
-  for (let n = 1; n <= 3; n++) put(spool, `emailrelay.1.1.${n}`);
+  for (let n = 1; n <= 3; n++) putMessage(spool, `emailrelay.1.1.${n}`);
   const first = await asClient(smarthost.address, spool);
   assert.deepEqual([first.code, first.stderr], [0, ""]);
   assert.equal(smarthost.messages.length, 3);
@@ -85,8 +69,8 @@ test("what the smarthost refuses becomes .bad with the reason, and the rest goes
     rcpt: (line) => (line.includes("refused") ? "550 5.1.1 no such user" : undefined),
   });
   const spool = temporarySpool();
-  put(spool, "emailrelay.1.1.1", ["ok@x.test", "refused@x.test"]);
-  put(spool, "emailrelay.1.1.2");
+  putMessage(spool, "emailrelay.1.1.1", { to: ["ok@x.test", "refused@x.test"] });
+  putMessage(spool, "emailrelay.1.1.2");
   const { code } = await asClient(smarthost.address, spool);
   assert.equal(code, 0);
   assert.equal(smarthost.messages.length, 1);
@@ -108,7 +92,7 @@ test("--forward-to-some delivers to those accepted and keeps only the refused", 
     rcpt: (line) => (line.includes("refused") ? "451 later" : undefined),
   });
   const spool = temporarySpool();
-  put(spool, "emailrelay.1.1.1", ["ok@x.test", "refused@x.test"]);
+  putMessage(spool, "emailrelay.1.1.1", { to: ["ok@x.test", "refused@x.test"] });
   await asClient(smarthost.address, spool, "--forward-to-some");
   assert.deepEqual(smarthost.messages[0]?.to, ["ok@x.test"]);
   const text = readFileSync(join(spool, "emailrelay.1.1.1.envelope.bad"), "latin1");
@@ -118,7 +102,7 @@ test("--forward-to-some delivers to those accepted and keeps only the refused", 
 
 test("an unreachable smarthost leaves everything queued and ends with 1", async () => {
   const spool = temporarySpool();
-  put(spool, "emailrelay.1.1.1");
+  putMessage(spool, "emailrelay.1.1.1");
   const address = `127.0.0.1:${await freePort()}`;
   const { code, stderr } = await asClient(address, spool);
   assert.equal(code, 1);
@@ -129,7 +113,7 @@ test("an unreachable smarthost leaves everything queued and ends with 1", async 
 test("a connection lost after the data leaves the message queued", async () => {
   const smarthost = await openCatcher({ dot: () => "close" });
   const spool = temporarySpool();
-  put(spool, "emailrelay.1.1.1");
+  putMessage(spool, "emailrelay.1.1.1");
   const { code } = await asClient(smarthost.address, spool);
   assert.equal(code, 1);
   assert.match(readFileSync(join(spool, "emailrelay.1.1.1.envelope"), "latin1"), /End: 1\r\n$/);
@@ -151,7 +135,7 @@ test("--immediate passes the smarthost's answer on", async () => {
 test("--poll forwards what appears in the spool", async () => {
   const smarthost = await openCatcher();
   const relay = await TestRelay.start([`--forward-to=${smarthost.address}`, "--poll=1"]);
-  put(relay.spool, "emailrelay.1.1.1");
+  putMessage(relay.spool, "emailrelay.1.1.1");
   await smarthost.caught(1);
   await until(() => relay.files().length === 0);
 });
@@ -159,7 +143,7 @@ test("--poll forwards what appears in the spool", async () => {
 test("a message whose content vanished fails with a reason and is never sent empty", async () => {
   const smarthost = await openCatcher();
   const spool = temporarySpool();
-  put(spool, "emailrelay.1.1.1");
+  putMessage(spool, "emailrelay.1.1.1");
   renameSync(join(spool, "emailrelay.1.1.1.content"), join(spool, "elsewhere"));
   await asClient(smarthost.address, spool);
   assert.equal(smarthost.messages.length, 0);
