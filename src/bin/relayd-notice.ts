@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** relayd-notice: prints the mail that tells a sender why a message could not be delivered. */
 import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, extname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { composeNotice, noticeRecipient } from "../compose/notice.ts";
 import { readOriginal } from "../compose/original.ts";
+import type { Envelope } from "../core/envelope.ts";
 import { describeError } from "../core/errors.ts";
 import { systemClock } from "../io/clock.ts";
 import { decodeEnvelope } from "../spool/envelope-format.ts";
@@ -47,13 +49,26 @@ async function run(args: string[]): Promise<void> {
   ) {
     throw new Error(`wrong number of arguments\n${USAGE.trimEnd()}`);
   }
-  const envelope = decodeEnvelope(await readFile(envelopePath), envelopePath);
+  const envelope = await readEnvelope(envelopePath);
   const to = values.to ?? noticeRecipient(envelope);
   if (recipientOnly || contentPath === undefined) {
     process.stdout.write(`${to}\n`);
     return;
   }
   const original = await readOriginal(contentPath);
-  const facts = { envelope, original, from: values.from, to, now: systemClock.now() };
-  await pipeline(composeNotice(facts), process.stdout);
+  const { from } = values;
+  const now = systemClock.now();
+  const notice = composeNotice({ envelope, original, from, to, host: hostname(), now });
+  await pipeline(notice, process.stdout);
+}
+
+async function readEnvelope(path: string): Promise<Envelope> {
+  const bytes = await readFile(path);
+  try {
+    return decodeEnvelope(bytes, path);
+  } catch (error) {
+    throw new Error(`cannot read envelope file: ${path}: ${describeError(error)}`, {
+      cause: error,
+    });
+  }
 }

@@ -1,5 +1,5 @@
 /** The mail that tells a sender, or root, that a message could not be delivered. nodemailer makes the MIME. */
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import MimeNode from "nodemailer/lib/mime-node";
 import type { Envelope } from "../core/envelope.ts";
 import type { Original } from "./original.ts";
@@ -9,10 +9,12 @@ export interface NoticeFacts {
   readonly envelope: Envelope;
   /** null when its content is gone. */
   readonly original: Original | null;
-  /** Header From, as it is to stand there. */
+  /** An address, "postmaster", or "Mail system <postmaster@x.y>". */
   readonly from: string;
-  /** Header To: see noticeRecipient(). */
+  /** One address: see noticeRecipient(). */
   readonly to: string;
+  /** Right side of the Message-ID when `from` has no domain. */
+  readonly host: string;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -28,11 +30,12 @@ export function composeNotice(facts: NoticeFacts): Readable {
   const notice = new MimeNode("multipart/mixed", {
     disableFileAccess: true,
     disableUrlAccess: true,
+    hostname: facts.host,
   });
   notice.setHeader({
-    // Prepared: "root" and "postmaster" are addresses here, not names of addresses.
-    From: { prepared: true, value: headerText(facts.from) },
-    To: { prepared: true, value: headerText(facts.to) },
+    // As an object: as a text "a,b@c" would be two addresses.
+    ...(isBare(facts.to) ? {} : { To: { address: facts.to } }),
+    ...(isBare(facts.from) ? {} : { From: headerText(facts.from) }),
     Subject: "Your e-mail could not be delivered",
     Date: new Date(facts.now),
     "Auto-Submitted": "auto-replied",
@@ -45,7 +48,22 @@ export function composeNotice(facts: NoticeFacts): Readable {
     embedded.setHeader("Content-Disposition", "inline");
     embedded.setContent(original.bytes);
   }
-  return notice.createReadStream();
+  return Readable.from(after(bareLines(facts), notice.createReadStream()));
+}
+
+/** "root", "postmaster": local accounts, which the library would put into angle brackets or drop. */
+function isBare(address: string): boolean {
+  return /^[\w.-]+$/.test(address);
+}
+
+function bareLines({ from, to }: NoticeFacts): string {
+  const fromLine = isBare(from) ? `From: ${from}\r\n` : "";
+  return isBare(to) ? `${fromLine}To: ${to}\r\n` : fromLine;
+}
+
+async function* after(first: string, rest: Readable): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(first);
+  yield* rest;
 }
 
 function noticeText({ envelope, original }: NoticeFacts): string {

@@ -21,9 +21,9 @@ export function splitHeader(header: string): Field[] {
   return fields;
 }
 
-/** What stands after the colon. */
+/** What stands after the colon, folds included. */
 export function fieldValue(field: Field): string {
-  return field.text.slice(field.text.indexOf(":") + 1);
+  return field.text.slice(field.text.indexOf(":") + 1, -"\r\n".length);
 }
 
 /** `name: a, b, c`, folded between addresses so that lines stay short where they can. */
