@@ -1,0 +1,49 @@
+/**
+ * The file operations that durability depends on, as a port: the power-cut test cuts before every
+ * one of them. Names are relative to one directory; nothing here follows a symbolic link.
+ */
+export interface Disk {
+  /** Absolute path; for programs that are told where a file is, and for messages. */
+  readonly directory: string;
+  /** Makes a new file, mode 0660 whatever the umask. Throws EEXIST, ENOSPC, EACCES ... */
+  create(name: string): DiskFile;
+  /** Opens for reading, without waiting for a fifo's other end. Throws ENOENT; ELOOP for a symbolic link. */
+  open(name: string): DiskFile;
+  /** Facts about the name itself; null when there is none. "." is the directory. */
+  stat(name: string): FileFacts | null;
+  /** Replaces `to`. */
+  rename(from: string, to: string): void;
+  /** Throws ENOENT. */
+  remove(name: string): void;
+  /** Names in the directory, or in one folder of it, in no order. */
+  list(folder?: string): readonly string[];
+  /** Makes creations, renames and removals in the directory survive a power cut. */
+  syncDirectory(): Promise<void>;
+}
+
+export interface DiskFile {
+  facts(): FileFacts;
+  /** Appends everything at once; for what is small. */
+  append(bytes: Uint8Array): void;
+  /** Appends through the thread pool; for what is large. Await it before the next one. */
+  appendLater(bytes: Uint8Array): Promise<void>;
+  /** Everything in the file, at once; for what is small. */
+  readAll(): Buffer;
+  /** Fills `buffer` from a position through the thread pool; bytes read, 0 at the end. */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** Makes the file's bytes survive a power cut. After it failed once, never believe a second call. */
+  sync(): Promise<void>;
+  /** Allowed twice. */
+  close(): void;
+}
+
+export interface FileFacts {
+  readonly kind: "file" | "directory" | "other";
+  /** Bytes. */
+  readonly size: number;
+  readonly inode: number;
+  /** Milliseconds since 1970: last write. */
+  readonly modifiedMs: number;
+  /** Milliseconds since 1970: last write, rename or change of rights (ctime). */
+  readonly changedMs: number;
+}

@@ -1,0 +1,81 @@
+/**
+ * The ordered, synced steps that turn a sealed message into a queued one. The order is the promise:
+ * content and envelope are on disk before the rename makes the message visible, and the rename is
+ * on disk before anybody is told.
+ */
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk, DiskFile } from "../io/disk.ts";
+import { contentName, envelopeName, newName } from "./names.ts";
+
+/** How far a commit came, for whoever has to clean up after it failed. */
+export interface Progress {
+  renamed: boolean;
+}
+
+/** `directory`: null for --no-sync. `written`: the files as they were written, or null to sync what a filter left in their place. */
+export async function publish(
+  disk: Disk,
+  directory: SharedSync | null,
+  message: { id: MessageId; written: readonly DiskFile[] | null; progress: Progress },
+): Promise<void> {
+  const { id, written, progress } = message;
+  const files = written ?? openAnew(disk, id);
+  try {
+    if (directory !== null) await syncAll(files);
+  } finally {
+    for (const file of files) file.close();
+  }
+  disk.rename(newName(id), envelopeName(id));
+  progress.renamed = true;
+  await directory?.flush();
+}
+
+/** A filter may have put other files in the place of those we wrote, and nobody has synced them. */
+function openAnew(disk: Disk, id: MessageId): DiskFile[] {
+  const content = disk.open(contentName(id));
+  try {
+    return [content, disk.open(newName(id))];
+  } catch (error) {
+    content.close();
+    throw error;
+  }
+}
+
+/** Waits for every sync before it reports a failed one: a descriptor must not be closed under a sync. */
+async function syncAll(files: readonly DiskFile[]): Promise<void> {
+  const ends = await Promise.allSettled(files.map(async (file) => await file.sync()));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+}
+
+/** Group commit: all who ask while a directory sync is under way share the one that follows it. */
+export class SharedSync {
+  readonly #disk: Disk;
+  #running: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+  }
+
+  /** Resolves when everything done in the directory before this call would survive a power cut. */
+  flush(): Promise<void> {
+    if (this.#running === null) return this.#start();
+    // The one under way may have begun before our rename: only the next one covers it.
+    this.#next ??= this.#running.then(
+      () => this.#start(),
+      () => this.#start(),
+    );
+    return this.#next;
+  }
+
+  #start(): Promise<void> {
+    this.#next = null;
+    const running = this.#disk.syncDirectory();
+    this.#running = running;
+    const ended = () => {
+      if (this.#running === running) this.#running = null;
+    };
+    running.then(ended, ended);
+    return running;
+  }
+}

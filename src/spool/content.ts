@@ -1,0 +1,78 @@
+/** The content of a stored message, open for reading. */
+import { isErrno, RelayError } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Content } from "../core/store.ts";
+import type { Disk, DiskFile } from "../io/disk.ts";
+import { contentName } from "./names.ts";
+import { storageError } from "./storage-errors.ts";
+
+/** Bytes read at a time; a message up to this size is read with one call. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** Hard links are fine (filters make them); symbolic links, fifos and the like count as no content. Throws CONTENT_MISSING, SPOOL_IO. */
+export function openContent(disk: Disk, id: MessageId): Content {
+  const name = contentName(id);
+  const file = openFile(disk, name);
+  try {
+    const { kind, size } = file.facts();
+    if (kind !== "file") throw missing(name, "not a regular file");
+    return new FileContent(file, name, size);
+  } catch (error) {
+    file.close();
+    throw storageError(error, "read", name);
+  }
+}
+
+function openFile(disk: Disk, name: string): DiskFile {
+  try {
+    return disk.open(name);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) throw missing(name, "no such file");
+    // ELOOP: a symbolic link; ENXIO: a socket or a device without driver.
+    if (isErrno(error, "ELOOP", "ENXIO")) throw missing(name, "not a regular file");
+    throw storageError(error, "open", name);
+  }
+}
+
+function missing(name: string, why: string): RelayError {
+  return new RelayError("CONTENT_MISSING", name, `message content is missing: ${why}`);
+}
+
+class FileContent implements Content {
+  readonly size: number;
+  readonly #file: DiskFile;
+  readonly #name: string;
+
+  constructor(file: DiskFile, name: string, size: number) {
+    this.#file = file;
+    this.#name = name;
+    this.size = size;
+  }
+
+  async *bytes(): AsyncGenerator<Uint8Array> {
+    let position = 0;
+    while (position < this.size) {
+      const chunk = await this.#chunkAt(position);
+      if (chunk.length === 0) {
+        const why = `content ended after ${position} of ${this.size} bytes`;
+        throw new RelayError("SPOOL_IO", this.#name, `cannot read "${this.#name}": ${why}`);
+      }
+      position += chunk.length;
+      yield chunk;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#file.close();
+  }
+
+  async #chunkAt(position: number): Promise<Uint8Array> {
+    try {
+      if (this.size <= CHUNK_BYTES) return this.#file.readAll().subarray(position, this.size);
+      const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, this.size - position));
+      return buffer.subarray(0, await this.#file.read(buffer, position));
+    } catch (error) {
+      throw storageError(error, "read", this.#name);
+    }
+  }
+}

@@ -1,0 +1,183 @@
+/** A message being received: content first, then its envelope, then `commit()`; disposed before that, it never was. */
+import type { Envelope } from "../core/envelope.ts";
+import { isErrno, RelayError } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Draft, MessageFiles } from "../core/store.ts";
+import type { Disk, DiskFile } from "../io/disk.ts";
+import { publish, type SharedSync } from "./commit.ts";
+import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import { contentName, envelopeName, newName } from "./names.ts";
+import { spoolFiles } from "./spool-files.ts";
+import { storageError } from "./storage-errors.ts";
+
+/** Bytes that are gathered before they are written: small messages need one call, large ones few. */
+const GATHER_BYTES = 256 * 1024;
+
+export interface DraftOptions {
+  readonly disk: Disk;
+  readonly id: MessageId;
+  /** The content file, just created. */
+  readonly content: DiskFile;
+  /** null for --no-sync. */
+  readonly directory: SharedSync | null;
+  /** Called once: true when the message is in the queue now. */
+  readonly onEnd: (committed: boolean) => void;
+}
+
+export class FileDraft implements Draft {
+  readonly id: MessageId;
+  readonly #options: DraftOptions;
+  readonly #disk: Disk;
+  readonly #content: DiskFile;
+  #envelope: DiskFile | null = null;
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
+  #size = 0;
+  #filtered = false;
+  #ended = false;
+
+  constructor(options: DraftOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#disk = options.disk;
+    this.#content = options.content;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    // A copy: the caller may reuse its buffer.
+    this.#gathered.push(Buffer.from(chunk));
+    this.#gatheredBytes += chunk.length;
+    this.#size += chunk.length;
+    if (this.#gatheredBytes < GATHER_BYTES) return;
+    await this.#orNothing("write", contentName(this.id), async () => {
+      await this.#content.appendLater(this.#takeGathered());
+    });
+  }
+
+  async seal(envelope: Envelope): Promise<void> {
+    const { id } = this;
+    await this.#orNothing("write", contentName(id), () => {
+      if (this.#gatheredBytes > 0) this.#content.append(this.#takeGathered());
+    });
+    await this.#orNothing("write", newName(id), () => {
+      const bytes = encodeEnvelope(envelope, newName(id));
+      this.#envelope = this.#disk.create(newName(id));
+      this.#envelope.append(bytes);
+    });
+  }
+
+  files(): MessageFiles {
+    this.#filtered = true;
+    return spoolFiles(this.#disk, contentName(this.id), newName(this.id));
+  }
+
+  async reread(): Promise<Envelope> {
+    this.#filtered = true;
+    const name = newName(this.id);
+    return await this.#orNothing("read", name, () => {
+      const file = this.#disk.open(name);
+      try {
+        return decodeEnvelope(file.readAll(), name);
+      } finally {
+        file.close();
+      }
+    });
+  }
+
+  async commit(): Promise<void> {
+    const envelope = this.#envelope;
+    if (this.#ended || envelope === null) throw new Error("A draft is committed once, when sealed");
+    const progress = { renamed: false };
+    try {
+      await publish(this.#disk, this.#options.directory, {
+        id: this.id,
+        written: this.#filtered ? null : [this.#content, envelope],
+        progress,
+      });
+    } catch (error) {
+      // Whatever was synced before a failed sync cannot be believed any more: nothing may stay.
+      this.#discard(progress.renamed);
+      throw storageError(error, "commit", newName(this.id));
+    }
+    this.#end(true);
+  }
+
+  async commitIfLeft(): Promise<boolean> {
+    this.#filtered = true;
+    if (this.#disk.stat(newName(this.id)) === null) {
+      // The filter has taken the message; content without envelope may be in use elsewhere (copy:pop).
+      this.#end(false);
+      return false;
+    }
+    if (this.#disk.stat(contentName(this.id)) !== null) {
+      await this.commit();
+      return true;
+    }
+    this.#discard(false);
+    return false;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#ended) this.#discard(false);
+  }
+
+  #takeGathered(): Buffer {
+    const [first] = this.#gathered;
+    const bytes =
+      this.#gathered.length === 1 && first !== undefined ? first : Buffer.concat(this.#gathered);
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    return bytes;
+  }
+
+  /** Runs one step; when it fails, every trace of the message is removed first. */
+  async #orNothing<T>(doing: string, name: string, step: () => T | Promise<T>): Promise<T> {
+    if (this.#ended) throw new RelayError("SPOOL_IO", name, `cannot ${doing} "${name}": discarded`);
+    try {
+      return await step();
+    } catch (error) {
+      this.#discard(false);
+      throw storageError(error, doing, name);
+    }
+  }
+
+  /** `visible`: the envelope has its final name already, and another process may hold it by now. */
+  #discard(visible: boolean): void {
+    const envelope = visible ? envelopeName(this.id) : newName(this.id);
+    const removed = this.#tryRemove(envelope);
+    if (removed || !visible) this.#tryRemove(contentName(this.id));
+    this.#end(false);
+  }
+
+  /** False only if the file was not there. What cannot be removed is left to recovery. */
+  #tryRemove(name: string): boolean {
+    try {
+      this.#disk.remove(name);
+    } catch (error) {
+      return !isErrno(error, "ENOENT");
+    }
+    return true;
+  }
+
+  #end(committed: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#gathered = [];
+    closeQuietly(this.#content);
+    if (this.#envelope !== null) closeQuietly(this.#envelope);
+    this.#options.onEnd(committed);
+  }
+}
+
+/** For files that are given up: what a late write error says about them matters to nobody. */
+function closeQuietly(file: DiskFile): void {
+  try {
+    file.close();
+  } catch {
+    // Given up already.
+  }
+}

@@ -1,0 +1,245 @@
+/** Store over a directory, shared with E-MailRelay: the same names, the same formats, the same locks. */
+import { accessSync, constants } from "node:fs";
+import type { Clock } from "../core/clock.ts";
+import type { Envelope } from "../core/envelope.ts";
+import { describeError, isErrno } from "../core/errors.ts";
+import type { Journal } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Draft, Lease, Store } from "../core/store.ts";
+import type { Disk, DiskFile } from "../io/disk.ts";
+import { nodeDisk } from "../io/node-disk.ts";
+import { SharedSync } from "./commit.ts";
+import { FileDraft } from "./draft.ts";
+import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
+import { FileLease } from "./lease.ts";
+import { badName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
+import { type ProcessTable, systemProcesses } from "./process-table.ts";
+import { checkSpool, Queue } from "./queue.ts";
+import { type Recovery, recover } from "./recover.ts";
+import { storageError } from "./storage-errors.ts";
+import { Taker } from "./take.ts";
+
+export interface FileStoreOptions {
+  readonly directory: string;
+  /** False for --no-sync: accepted mail may be lost in a power cut. */
+  readonly sync: boolean;
+  /** True for --shared-spool. */
+  readonly shared: boolean;
+  /** Follow changes from outside as they happen. */
+  readonly watch?: boolean;
+  /** False for a program that only adds messages: nothing is listed or put right at the start. */
+  readonly recover?: boolean;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  /** Another disk than the directory's own; no other process can see that one. */
+  readonly disk?: Disk;
+  readonly processes?: ProcessTable;
+}
+
+const MAX_NAME_TRIES = 10_000;
+
+/** Opens a spool and puts right what a crash has left in it. Throws SPOOL_INVALID, SPOOL_IO. */
+export async function openFileStore(options: FileStoreOptions): Promise<FileStore> {
+  const disk = options.disk ?? nodeDisk(options.directory);
+  checkSpool(disk);
+  const store = new FileStore(options, disk);
+  if (options.disk === undefined) warnUnwritable(options);
+  if (options.recover ?? true) await store.recover();
+  if (options.watch ?? false) await store.watch();
+  return store;
+}
+
+function warnUnwritable({ directory, journal }: FileStoreOptions): void {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+  } catch {
+    warn(journal, `directory not writable: "${directory}"`);
+  }
+}
+
+export class FileStore implements Store {
+  readonly #options: FileStoreOptions;
+  readonly #disk: Disk;
+  readonly #directory: SharedSync | null;
+  readonly #processes: ProcessTable;
+  readonly #holders: Holders;
+  readonly #queue: Queue;
+  readonly #taker: Taker;
+  readonly #names: NameMaker;
+  readonly #drafts = new Set<MessageId>();
+  readonly #leases = new Set<MessageId>();
+  #unsynced = false;
+
+  constructor(options: FileStoreOptions, disk: Disk) {
+    const { clock, journal, directory: spool } = options;
+    const tellWarning = (text: string) => warn(journal, text);
+    this.#options = options;
+    this.#disk = disk;
+    this.#directory = options.sync ? new SharedSync(disk) : null;
+    this.#processes = options.processes ?? systemProcesses();
+    this.#names = new NameMaker(this.#processes.pid);
+    this.#holders =
+      options.disk === undefined
+        ? openHolders({ spool, clock, processes: this.#processes, warn: tellWarning })
+        : noOtherHolders;
+    const inHand = (id: MessageId) => this.#inHand(id);
+    this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
+    this.#taker = new Taker(disk, tellWarning);
+  }
+
+  async create(): Promise<Draft> {
+    const { id, content } = this.#createContent();
+    this.#drafts.add(id);
+    return new FileDraft({
+      disk: this.#disk,
+      id,
+      content,
+      directory: this.#directory,
+      onEnd: (committed) => {
+        this.#drafts.delete(id);
+        if (committed) this.#queue.add(id);
+      },
+    });
+  }
+
+  async ready(): Promise<readonly MessageId[]> {
+    return await this.#queue.ready();
+  }
+
+  async lease(id: MessageId): Promise<Lease | null> {
+    this.#holders.enter();
+    if (this.#inHand(id)) return null;
+    this.#leases.add(id);
+    const envelope = this.#take(id);
+    if (envelope === null) return null;
+    return new FileLease({
+      disk: this.#disk,
+      id,
+      envelope,
+      directory: this.#directory,
+      journal: this.#options.journal,
+      onEnd: (end) => {
+        this.#leases.delete(id);
+        if (end === "released") this.#queue.add(id);
+        if (end === "completed") this.#unsynced = true;
+      },
+    });
+  }
+
+  changes(signal: AbortSignal): AsyncIterable<void> {
+    return this.#queue.changes(signal);
+  }
+
+  /** Lists the directory now, for when something is known to have changed. Tells, never throws. */
+  async rescan(): Promise<void> {
+    try {
+      this.list();
+    } catch (error) {
+      warn(this.#options.journal, describeError(error));
+    }
+  }
+
+  /** Puts right what a crash has left: at the start and at each poll. Tells, never throws. */
+  async recover(): Promise<readonly Recovery[]> {
+    const { journal, clock, shared } = this.#options;
+    this.#holders.enter();
+    try {
+      const inHand = (id: MessageId) => this.#inHand(id);
+      const found = recover(
+        {
+          disk: this.#disk,
+          holders: this.#holders,
+          processes: this.#processes,
+          inHand,
+          shared,
+          nowMs: clock.now(),
+        },
+        this.#queue.list(),
+      );
+      for (const { id, action } of found) journal.tell({ kind: "spool.recovered", id, action });
+      if (found.length > 0) this.list();
+      return found;
+    } catch (error) {
+      warn(journal, describeError(storageError(error, "recover", this.#disk.directory)));
+      return [];
+    }
+  }
+
+  /** Lists the directory. Throws SPOOL_IO. */
+  list(): void {
+    this.#queue.list();
+  }
+
+  async watch(): Promise<void> {
+    await this.#queue.watch();
+  }
+
+  /** Ids that were set aside, sorted. Throws SPOOL_IO. */
+  failures(): readonly MessageId[] {
+    try {
+      const ids = this.#disk.list().map((name) => idBefore(".envelope.bad", name));
+      return ids.filter((id) => id !== null).sort();
+    } catch (error) {
+      throw storageError(error, "list", this.#disk.directory);
+    }
+  }
+
+  /** Puts a message that was set aside back in the queue; false when it is not there or waits already. */
+  unfail(id: MessageId): boolean {
+    if (this.#inHand(id) || this.#disk.stat(envelopeName(id)) !== null) return false;
+    try {
+      this.#disk.rename(badName(id), envelopeName(id));
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return false;
+      throw storageError(error, "rename", badName(id));
+    }
+    this.#queue.add(id);
+    return true;
+  }
+
+  /** Ends cleanly: what was delivered does not come back, and nobody takes us for a crashed holder. */
+  async close(): Promise<void> {
+    await this.#queue.close();
+    if (this.#unsynced) {
+      await this.#directory?.flush().catch((error: unknown) => {
+        warn(this.#options.journal, describeError(error));
+      });
+    }
+    await this.#holders.leave();
+  }
+
+  #createContent(): { id: MessageId; content: DiskFile } {
+    for (let tries = 1; ; tries++) {
+      const id = this.#names.next(this.#options.clock.now());
+      try {
+        return { id, content: this.#disk.create(contentName(id)) };
+      } catch (error) {
+        // A file of that name: the clock went back, or another store of this process made it.
+        if (!isErrno(error, "EEXIST") || tries === MAX_NAME_TRIES) {
+          throw storageError(error, "create", contentName(id));
+        }
+      }
+    }
+  }
+
+  #inHand(id: MessageId): boolean {
+    return this.#drafts.has(id) || this.#leases.has(id);
+  }
+
+  /** null when it is not ours; then it is not in hand either. */
+  #take(id: MessageId): Envelope | null {
+    let taken: Envelope | null = null;
+    try {
+      const result = this.#taker.take(id);
+      if (result.kind === "taken") taken = result.envelope;
+      if (result.kind !== "unusable") this.#queue.delete(id);
+    } finally {
+      if (taken === null) this.#leases.delete(id);
+    }
+    return taken;
+  }
+}
+
+function warn(journal: Journal, text: string): void {
+  journal.tell({ kind: "note", level: "warning", detail: false, text });
+}

@@ -1,0 +1,261 @@
+/**
+ * Who leases from this spool: one small file per process in SPOOL/.relayd/holders, named
+ * `<pid>.<process start time>`. It tells a lock whose owner is alive from one that a crash left.
+ */
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { describeError, isErrno } from "../core/errors.ts";
+import type { Home, ProcessTable } from "./process-table.ts";
+
+/** Another process that leases, or has leased, from this spool. */
+export interface Holder {
+  readonly name: string;
+  readonly pid: number;
+  /** It has taken no lease before this (ms since 1970, by the clock of the file system). */
+  readonly sinceMs: number;
+}
+
+export interface Census {
+  /** What holds for ourselves; Infinity while we are not registered. */
+  readonly ownSinceMs: number;
+  readonly live: readonly Holder[];
+  readonly dead: readonly Holder[];
+}
+
+export interface Holders {
+  /** Registers this process; before its first lease. Cheap when done already. */
+  enter(): void;
+  census(): Census;
+  /** Removes what a dead holder has left. */
+  forget(holder: Holder): void;
+  /** A clean end. */
+  leave(): Promise<void>;
+}
+
+/** For a disk that no other process can see. */
+export const noOtherHolders: Holders = {
+  enter: () => undefined,
+  census: () => ({ ownSinceMs: Number.POSITIVE_INFINITY, live: [], dead: [] }),
+  forget: () => undefined,
+  leave: async () => undefined,
+};
+
+const BEAT_MS = 10_000;
+const SILENT_MS = 60_000;
+
+export interface HoldersOptions {
+  readonly spool: string;
+  readonly clock: Clock;
+  readonly processes: ProcessTable;
+  readonly warn: (text: string) => void;
+}
+
+interface Registration {
+  readonly name: string;
+  sinceMs: number;
+}
+
+export function openHolders(options: HoldersOptions): Holders {
+  return new HolderFiles(options);
+}
+
+class HolderFiles implements Holders {
+  readonly #options: HoldersOptions;
+  readonly #folder: string;
+  readonly #stop = new AbortController();
+  #own: Registration | null = null;
+  #heart: Promise<void> | null = null;
+  #warned = false;
+
+  constructor(options: HoldersOptions) {
+    this.#options = options;
+    this.#folder = join(options.spool, ".relayd", "holders");
+  }
+
+  enter(): void {
+    const { clock } = this.#options;
+    if (this.#own === null) {
+      this.#own = this.#register();
+    } else if (clock.now() < this.#own.sinceMs) {
+      // The clock went back: leases taken now would seem older than we are.
+      this.#own.sinceMs = clock.now();
+      this.#write(this.#own);
+    }
+    this.#heart ??= this.#beat();
+  }
+
+  census(): Census {
+    const live: Holder[] = [];
+    const dead: Holder[] = [];
+    for (const name of this.#names()) {
+      if (name === this.#own?.name) continue;
+      const holder = this.#read(name);
+      if (holder !== null) (holder.alive ? live : dead).push(holder);
+    }
+    return { ownSinceMs: this.#own?.sinceMs ?? Number.POSITIVE_INFINITY, live, dead };
+  }
+
+  forget(holder: Holder): void {
+    this.#unlink(holder.name);
+  }
+
+  async leave(): Promise<void> {
+    this.#stop.abort();
+    await this.#heart;
+    if (this.#own !== null) this.#unlink(this.#own.name);
+  }
+
+  /** Never fails: a spool that cannot be written to has its own warnings. */
+  #register(): Registration {
+    const { processes, clock } = this.#options;
+    const base = `${processes.pid}.${processes.startOf(processes.pid) ?? "0"}`;
+    try {
+      makeFolders(this.#options.spool, this.#folder);
+      return this.#create(base);
+    } catch (error) {
+      this.#warnOnce(error);
+      return { name: base, sinceMs: clock.now() };
+    }
+  }
+
+  /** Two stores of one process have a file each. */
+  #create(base: string): Registration {
+    for (let n = 0; ; n++) {
+      const name = n === 0 ? base : `${base}.${n}`;
+      try {
+        const fd = openSync(join(this.#folder, name), "wx", 0o660);
+        const sinceMs = fstatSync(fd).ctimeMs;
+        closeSync(fd);
+        const own = { name, sinceMs };
+        this.#write(own);
+        likeSpool(this.#options.spool, join(this.#folder, name), 0o660);
+        return own;
+      } catch (error) {
+        if (!isErrno(error, "EEXIST") || n === 100) throw error;
+      }
+    }
+  }
+
+  /** Writing, not utimes(): after privileges were given up the file may belong to root. */
+  #write(own: Registration): void {
+    const text = JSON.stringify({ ...this.#options.processes.home, since: own.sinceMs });
+    try {
+      const fd = openSync(join(this.#folder, own.name), "w", 0o660);
+      try {
+        writeSync(fd, `${text}\n`);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      this.#warnOnce(error);
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(BEAT_MS, signal).catch(() => undefined);
+      if (this.#own !== null && !signal.aborted) this.#write(this.#own);
+    }
+  }
+
+  #names(): readonly string[] {
+    try {
+      return readdirSync(this.#folder);
+    } catch {
+      return [];
+    }
+  }
+
+  #read(name: string): (Holder & { readonly alive: boolean }) | null {
+    const [, pid, start] = /^(\d{1,10})\.(\d+)(?:\.\d+)?$/.exec(name) ?? [];
+    if (pid === undefined || start === undefined) return null;
+    const path = join(this.#folder, name);
+    try {
+      const { mtimeMs, ctimeMs } = statSync(path);
+      const record = parseRecord(readFileSync(path, "utf8"));
+      const known = { name, pid: Number(pid), sinceMs: record?.since ?? ctimeMs };
+      const silent = this.#options.clock.now() - mtimeMs > SILENT_MS;
+      return { ...known, alive: this.#isAlive(known.pid, start, record) ?? !silent };
+    } catch {
+      return null; // Gone in the meantime.
+    }
+  }
+
+  /** null when only its heartbeat can tell: another container or host. */
+  #isAlive(pid: number, start: string, record: Home | null): boolean | null {
+    const { processes } = this.#options;
+    const { host, boot, namespace } = processes.home;
+    if (record === null || record.host !== host || record.namespace !== namespace) return null;
+    return record.boot === boot && processes.startOf(pid) === start;
+  }
+
+  #unlink(name: string): void {
+    try {
+      unlinkSync(join(this.#folder, name));
+    } catch {
+      // Gone, or not ours to remove: a dead holder's file does no harm.
+    }
+  }
+
+  #warnOnce(error: unknown): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    const why = describeError(error);
+    this.#options.warn(`cannot register in "${this.#folder}": locks are not shared safely: ${why}`);
+  }
+}
+
+function parseRecord(text: string): (Home & { since: number }) | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null; // Being written, or cut short: its heartbeat tells.
+  }
+  const record = value as Partial<Home & { since: number }> | null;
+  const { host, boot, namespace, since } = record ?? {};
+  if (typeof host !== "string" || typeof boot !== "string") return null;
+  if (typeof namespace !== "string" || typeof since !== "number") return null;
+  return { host, boot, namespace, since };
+}
+
+function makeFolders(spool: string, folder: string): void {
+  for (const path of [join(spool, ".relayd"), folder]) {
+    try {
+      mkdirSync(path, 0o770);
+      likeSpool(spool, path, 0o770);
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+    }
+  }
+}
+
+/** Owned like the spool, so that whoever may write there can register, whatever account we run as later. */
+function likeSpool(spool: string, path: string, mode: number): void {
+  const { uid, gid } = statSync(spool);
+  try {
+    chownSync(path, uid, gid);
+  } catch {
+    // Only root can; then the group is inherited or ours.
+  }
+  try {
+    chmodSync(path, mode | (statSync(path).mode & 0o2000));
+  } catch {
+    // A file system without modes.
+  }
+}

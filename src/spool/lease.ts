@@ -1,0 +1,198 @@
+/** A message held by one forwarder: its envelope is named `.busy` until it is done, set aside or put back. */
+import type { Envelope } from "../core/envelope.ts";
+import { describeError, isErrno } from "../core/errors.ts";
+import type { Journal } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Content, FailureReason, Lease, MessageFiles } from "../core/store.ts";
+import type { Disk } from "../io/disk.ts";
+import type { SharedSync } from "./commit.ts";
+import { openContent } from "./content.ts";
+import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import { badName, busyName, contentName, envelopeName, rewriteName } from "./names.ts";
+import { reasonLines } from "./reasons.ts";
+import { spoolFiles } from "./spool-files.ts";
+import { storageError } from "./storage-errors.ts";
+
+export interface LeaseOptions {
+  readonly disk: Disk;
+  readonly id: MessageId;
+  readonly envelope: Envelope;
+  /** null for --no-sync. */
+  readonly directory: SharedSync | null;
+  readonly journal: Journal;
+  /** Called once, when the message is no longer held. */
+  readonly onEnd: (end: "completed" | "failed" | "released" | "lost") => void;
+}
+
+export class FileLease implements Lease {
+  readonly id: MessageId;
+  readonly #options: LeaseOptions;
+  readonly #disk: Disk;
+  #envelope: Envelope;
+  #ended = false;
+
+  constructor(options: LeaseOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#disk = options.disk;
+    this.#envelope = options.envelope;
+  }
+
+  get envelope(): Envelope {
+    return this.#envelope;
+  }
+
+  async content(): Promise<Content> {
+    return openContent(this.#disk, this.id);
+  }
+
+  files(): MessageFiles {
+    return spoolFiles(this.#disk, contentName(this.id), busyName(this.id));
+  }
+
+  async reread(): Promise<Envelope> {
+    const name = busyName(this.id);
+    try {
+      this.#envelope = decodeEnvelope(readFile(this.#disk, name), name);
+    } catch (error) {
+      throw storageError(error, "read", name);
+    }
+    return this.#envelope;
+  }
+
+  /**
+   * Envelope before content, so that a crash in between leaves content without an owner and never
+   * a message without content. Not synced: what a power cut could bring back is one more delivery,
+   * which any forwarder must expect anyway, and a sync for each message would halve the rate.
+   */
+  async complete(): Promise<void> {
+    const busy = busyName(this.id);
+    this.#detail(`deleting envelope [${busy}]`);
+    try {
+      // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
+      if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
+      this.#detail(`deleting content [${contentName(this.id)}]`);
+      this.#removeIfThere(contentName(this.id));
+    } catch (error) {
+      throw storageError(error, "delete", busy);
+    }
+    this.#end("completed");
+  }
+
+  /** Rewritten and synced under a temporary name, put in place, and only then renamed: each step leaves one whole envelope. */
+  async fail(reason: FailureReason): Promise<void> {
+    const busy = busyName(this.id);
+    const bad = badName(this.id);
+    this.#detail(`failing envelope [${busy}] -> [${bad}]`);
+    try {
+      await this.#writeReason(reason);
+    } catch (error) {
+      // No room for a reason is no reason to lose or resend the message.
+      const why = describeError(storageError(error, "write", busy));
+      this.#warn(`cannot write failure reason into "${bad}": ${why}`);
+    }
+    try {
+      this.#disk.rename(busy, bad);
+      await this.#options.directory?.flush();
+    } catch (error) {
+      throw storageError(error, "rename", busy);
+    }
+    this.#end("failed");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return;
+    try {
+      this.#disk.rename(busyName(this.id), envelopeName(this.id));
+      this.#end("released");
+    } catch (error) {
+      // A filter may have taken the message away; anything else is left to recovery.
+      if (!isErrno(error, "ENOENT")) {
+        this.#warn(describeError(storageError(error, "put back", busyName(this.id))));
+      }
+      this.#end("lost");
+    }
+  }
+
+  async #writeReason(reason: FailureReason): Promise<void> {
+    const temporary = rewriteName(this.id);
+    const old = readFile(this.#disk, busyName(this.id));
+    const bytes = withReason(old, this.#envelope, reason);
+    this.#removeIfThere(temporary); // Left by a crash while this message was held before.
+    try {
+      const file = this.#disk.create(temporary);
+      try {
+        file.append(bytes);
+        if (this.#options.directory !== null) await file.sync();
+      } finally {
+        file.close();
+      }
+      this.#disk.rename(temporary, busyName(this.id));
+    } catch (error) {
+      this.#removeIfThere(temporary);
+      throw error;
+    }
+  }
+
+  #removeIfThere(name: string): boolean {
+    try {
+      this.#disk.remove(name);
+      return true;
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return false;
+      throw error;
+    }
+  }
+
+  #end(end: "completed" | "failed" | "released" | "lost"): void {
+    this.#ended = true;
+    this.#options.onEnd(end);
+  }
+
+  #detail(text: string): void {
+    this.#options.journal.tell({ kind: "note", level: "info", detail: true, text });
+  }
+
+  #warn(text: string): void {
+    this.#options.journal.tell({ kind: "note", level: "warning", detail: false, text });
+  }
+}
+
+/**
+ * The envelope with its reason. While the recipients stay the same, lines are appended in the file's
+ * own line ends and every byte of it is kept, as E-MailRelay does; otherwise it is written anew.
+ */
+function withReason(old: Buffer, known: Envelope, reason: FailureReason): Buffer {
+  const lines = reasonLines(reason.text, reason.code);
+  const current = decoded(old) ?? known;
+  const { recipients } = reason;
+  const same =
+    recipients.length === current.toRemote.length &&
+    recipients.every((one, at) => one === current.toRemote[at]);
+  if (!same) {
+    const trailer = [...current.trailer, ...lines];
+    return encodeEnvelope({ ...current, toRemote: recipients, trailer }, "envelope");
+  }
+  const end = old.includes("\r\n") || !old.includes("\n") ? "\r\n" : "\n";
+  const gap = old.at(-1) === 0x0a ? "" : end;
+  return Buffer.concat([old, Buffer.from(`${gap}${lines.join(end)}${end}`, "ascii")]);
+}
+
+/** null when a filter has made a mess of it. */
+function decoded(bytes: Buffer): Envelope | null {
+  try {
+    return decodeEnvelope(bytes, "envelope");
+  } catch {
+    return null;
+  }
+}
+
+/** Throws ENOENT, ELOOP and the like. */
+export function readFile(disk: Disk, name: string): Buffer {
+  const file = disk.open(name);
+  try {
+    return file.readAll();
+  } finally {
+    file.close();
+  }
+}

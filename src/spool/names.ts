@@ -1,0 +1,51 @@
+/** Message id + state <-> file name in the spool. Source: emailrelay reference, "Spool". */
+import { type MessageId, newMessageId, parseMessageId } from "../core/message-id.ts";
+
+const ENVELOPE = ".envelope";
+
+export const contentName = (id: MessageId): string => `${id}.content`;
+/** Waiting: any forwarder may take it. */
+export const envelopeName = (id: MessageId): string => `${id}${ENVELOPE}`;
+/** Sealed, not committed. */
+export const newName = (id: MessageId): string => `${id}${ENVELOPE}.new`;
+/** Leased. */
+export const busyName = (id: MessageId): string => `${id}${ENVELOPE}.busy`;
+/** Set aside. */
+export const badName = (id: MessageId): string => `${id}${ENVELOPE}.bad`;
+/** A leased envelope being rewritten. */
+export const rewriteName = (id: MessageId): string => `${id}${ENVELOPE}.busy.tmp`;
+
+/** The id in a name that ends so (".envelope", ".content"); null for other names and for hidden files. */
+export function idBefore(ending: string, name: string): MessageId | null {
+  if (!name.endsWith(ending) || name.startsWith(".")) return null;
+  return parseMessageId(name.slice(0, -ending.length));
+}
+
+/** The id in "<id>.envelope"; null for any other name. */
+export function waitingId(name: string): MessageId | null {
+  return idBefore(ENVELOPE, name);
+}
+
+/** The process that made the id; null when the name is not of the form "emailrelay.<n>.<n>.<n>". */
+export function makerOf(id: MessageId): number | null {
+  const pid = /^emailrelay\.(\d{1,10})\.\d{1,19}\.\d{1,19}$/.exec(id)?.[1];
+  return pid === undefined ? null : Number(pid);
+}
+
+/** Makes ids that this process has not made before, also when the clock goes back. */
+export class NameMaker {
+  readonly #pid: number;
+  #seconds = 0;
+  #counter = 0;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+  }
+
+  /** `nowMs`: milliseconds since 1970. */
+  next(nowMs: number): MessageId {
+    this.#seconds = Math.max(this.#seconds, Math.floor(nowMs / 1000));
+    this.#counter += 1;
+    return newMessageId(this.#pid, this.#seconds, this.#counter);
+  }
+}

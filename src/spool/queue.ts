@@ -1,0 +1,177 @@
+/**
+ * What waits, as an index in memory that follows the directory: listed at the start and when
+ * something changed from outside, never once per message.
+ */
+import { setImmediate } from "node:timers/promises";
+import type { Clock } from "../core/clock.ts";
+import { describeError, isErrno, RelayError } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk } from "../io/disk.ts";
+import { Hints } from "./hints.ts";
+import { waitingId } from "./names.ts";
+import { ReadyIndex } from "./ready-index.ts";
+import { plainReason, storageError } from "./storage-errors.ts";
+import { type SpoolWatch, watchSpool } from "./watch.ts";
+
+export interface QueueOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** True for messages that this store receives or leases: their files say nothing new. */
+  readonly inHand: (id: MessageId) => boolean;
+  readonly warn: (text: string) => void;
+}
+
+/** Of our time, listing may take one part in so many. */
+const LISTING_SHARE = 20;
+/** Time stamps of files are this coarse at the worst, on file systems worth a spool. */
+const STAMP_MS = 50;
+
+export class Queue {
+  readonly #options: QueueOptions;
+  readonly #index = new ReadyIndex();
+  readonly #hints = new Hints();
+  /** Which directory, changed when, as last listed; null when it must be listed again. */
+  #listed: string | null = null;
+  #nextListingMs = 0;
+  #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
+  #closed = false;
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  /** Throws SPOOL_IO when the directory cannot be listed. */
+  async ready(): Promise<readonly MessageId[]> {
+    // What others did before this call is in the watcher's pipe by now: one turn takes it out.
+    if (this.#watching !== null) await setImmediate();
+    if (this.#isOutdated()) this.list();
+    return this.#index.snapshot();
+  }
+
+  add(id: MessageId): void {
+    this.#index.add(id);
+  }
+
+  delete(id: MessageId): void {
+    this.#index.delete(id);
+  }
+
+  changes(signal: AbortSignal): AsyncIterable<void> {
+    return this.#hints.follow(signal);
+  }
+
+  /** Lists the directory now; resolves to all names in it. Throws SPOOL_IO. */
+  list(): readonly string[] {
+    const { disk, clock, inHand } = this.#options;
+    const started = clock.monotonic();
+    const stamp = this.#stamp();
+    let names: readonly string[];
+    try {
+      names = disk.list();
+    } catch (error) {
+      this.#listed = null;
+      throw storageError(error, "list", disk.directory);
+    }
+    const ids: MessageId[] = [];
+    for (const name of names) {
+      const id = waitingId(name);
+      if (id !== null && !inHand(id)) ids.push(id);
+    }
+    this.#listed = stamp;
+    const grown = this.#index.replace(ids);
+    const ended = clock.monotonic();
+    this.#nextListingMs = ended + (ended - started) * LISTING_SHARE;
+    if (grown) this.#hints.give();
+    return names;
+  }
+
+  /** Follows changes from outside. When that is not possible the directory's time stamp has to do. */
+  async watch(): Promise<void> {
+    const { disk, warn } = this.#options;
+    const inode = disk.stat(".")?.inode ?? -1;
+    try {
+      const watch = await watchSpool(disk.directory, {
+        changed: (name) => this.#changed(name),
+        failed: (error) => void this.#unwatch(error).catch(() => undefined),
+      });
+      this.#watching = { inode, watch };
+    } catch (error) {
+      warn(`cannot watch "${disk.directory}": ${describeError(error)}`);
+    }
+    if (this.#closed) await this.close();
+    this.#listed = null; // Whatever happened since the last listing.
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const watching = this.#watching;
+    this.#watching = null;
+    await watching?.watch.close();
+  }
+
+  #isOutdated(): boolean {
+    if (this.#listed === null) return true;
+    const inode = this.#options.disk.stat(".")?.inode ?? null;
+    if (inode === null) return true;
+    if (this.#watching !== null) {
+      if (this.#watching.inode === inode) return false;
+      // Another directory has taken its place: the watcher still looks at the old one.
+      void this.#unwatch(null)
+        .then(async () => await this.watch())
+        .catch(() => undefined);
+      return true;
+    }
+    return this.#options.clock.monotonic() >= this.#nextListingMs && this.#stamp() !== this.#listed;
+  }
+
+  /** Never equal to another one while the directory may still change within the same time stamp. */
+  #stamp(): string {
+    const { disk, clock } = this.#options;
+    const facts = disk.stat(".");
+    if (facts === null) return "";
+    const now = clock.now();
+    const settled = now - facts.modifiedMs > STAMP_MS;
+    return `${facts.inode} ${facts.modifiedMs} ${settled ? "" : now}`;
+  }
+
+  #changed(name: string | null): void {
+    if (name === null) {
+      this.#listed = null;
+      this.#hints.give();
+      return;
+    }
+    const id = waitingId(name);
+    if (id === null || this.#options.inHand(id) || this.#index.has(id)) return;
+    if (this.#options.disk.stat(name)?.kind !== "file") return;
+    this.#index.add(id);
+    this.#hints.give();
+  }
+
+  async #unwatch(error: unknown): Promise<void> {
+    const watching = this.#watching;
+    this.#watching = null;
+    this.#listed = null;
+    if (error !== null && watching !== null) {
+      const { disk, warn } = this.#options;
+      warn(`lost sight of "${disk.directory}": ${describeError(error)}`);
+    }
+    await watching?.watch.close();
+  }
+}
+
+/** The directory is a spool, or SPOOL_INVALID is thrown. */
+export function checkSpool(disk: Disk): void {
+  const { directory } = disk;
+  const invalid = (why: string) =>
+    new RelayError("SPOOL_INVALID", directory, `invalid spool directory: ${directory}: ${why}`);
+  let kind: string;
+  try {
+    kind = disk.stat(".")?.kind ?? "missing";
+  } catch (error) {
+    throw isErrno(error, "EACCES", "ELOOP", "ENAMETOOLONG", "ENOTDIR")
+      ? invalid(plainReason(error))
+      : error;
+  }
+  if (kind === "missing") throw invalid("no such file or directory");
+  if (kind !== "directory") throw invalid("not a directory");
+}

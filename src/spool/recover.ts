@@ -1,0 +1,202 @@
+/**
+ * What a crash may have left in the spool, and what becomes of it: the state table of
+ * docs/spool-states.md read backwards. Removes nothing that a living process may own.
+ */
+import { isErrno } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk, FileFacts } from "../io/disk.ts";
+import type { Census, Holder, Holders } from "./holders.ts";
+import { busyName, envelopeName, idBefore, makerOf, waitingId } from "./names.ts";
+import type { ProcessTable } from "./process-table.ts";
+
+export interface RecoveryOptions {
+  readonly disk: Disk;
+  readonly holders: Holders;
+  readonly processes: ProcessTable;
+  /** True for messages that this store receives or leases. */
+  readonly inHand: (id: MessageId) => boolean;
+  /** Another program leases from this spool too. */
+  readonly shared: boolean;
+  readonly nowMs: number;
+}
+
+/** One thing that was put right. */
+export interface Recovery {
+  readonly id: MessageId;
+  /** "put back in the queue", "removed half-written content" ... */
+  readonly action: string;
+}
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Start times of processes are known to about a second. */
+const SLACK_MS = 2000;
+
+const DRAFT_PARTS = [
+  { ending: ".envelope.new", what: "half-written envelope" },
+  { ending: ".content", what: "half-written content" },
+] as const;
+
+/** Throws what listing the directory throws. `names`: a listing of the directory. */
+export function recover(options: RecoveryOptions, names: readonly string[]): readonly Recovery[] {
+  const census = options.holders.census();
+  const all = new Set(names);
+  const done: Recovery[] = [];
+  const judge = new Judge(options, census);
+  for (const name of names) {
+    const found = recoverLock(options, judge, all, name) ?? recoverRewrite(options, judge, name);
+    if (found !== null) done.push(found);
+  }
+  done.push(...recoverDrafts(options, judge, all));
+  for (const holder of census.dead) if (!judge.mayStillHold(holder)) options.holders.forget(holder);
+  return done;
+}
+
+/** Answers who may own what. */
+class Judge {
+  readonly #options: RecoveryOptions;
+  readonly #census: Census;
+  /** The newest lock that had to stay. */
+  #newestLockMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: RecoveryOptions, census: Census) {
+    this.#options = options;
+    this.#census = census;
+  }
+
+  /**
+   * True if nobody alive can have taken a lease at that time (a rename sets the change time). We know
+   * our own leases; of other processes only since when they may have taken any.
+   */
+  isStale(changedMs: number): boolean {
+    const { shared, nowMs } = this.#options;
+    const { live, dead, ownSinceMs } = this.#census;
+    const others = live.some((holder) => changedMs >= holder.sinceMs);
+    const ours = dead.some((holder) => changedMs >= holder.sinceMs) || changedMs < ownSinceMs;
+    const stale = !others && (shared ? nowMs - changedMs > HOUR_MS : ours);
+    if (!stale) this.#newestLockMs = Math.max(this.#newestLockMs, changedMs);
+    return stale;
+  }
+
+  /** True while a lock is left that this dead holder may have taken: its file is the evidence. */
+  mayStillHold(holder: Holder): boolean {
+    return this.#newestLockMs >= holder.sinceMs;
+  }
+
+  /** True if the process that was writing this file is known to be gone. */
+  isAbandoned(maker: number, facts: FileFacts): boolean {
+    const { processes, nowMs } = this.#options;
+    const { live, dead } = this.#census;
+    const newestMs = Math.max(facts.modifiedMs, facts.changedMs);
+    if (this.#livesHere(processes, maker, newestMs)) return false;
+    if (nowMs - newestMs > DAY_MS) return true;
+    if (live.some((holder) => holder.pid === maker)) return false;
+    return dead.some((holder) => holder.pid === maker && newestMs >= holder.sinceMs);
+  }
+
+  #livesHere(processes: ProcessTable, pid: number, writtenMs: number): boolean {
+    if (processes.startOf(pid) === null) return false;
+    const startedMs = processes.startedAtMs(pid);
+    return startedMs === null || startedMs <= writtenMs + SLACK_MS;
+  }
+}
+
+/** A `.busy` that nobody holds goes back into the queue. */
+function recoverLock(
+  options: RecoveryOptions,
+  judge: Judge,
+  all: ReadonlySet<string>,
+  name: string,
+): Recovery | null {
+  const { disk } = options;
+  const id = idBefore(".envelope.busy", name);
+  if (id === null || options.inHand(id)) return null;
+  const facts = disk.stat(name);
+  if (facts?.kind !== "file" || !judge.isStale(facts.changedMs)) return null;
+  if (!all.has(envelopeName(id))) {
+    return rename(disk, busyName(id), envelopeName(id))
+      ? { id, action: "put back in the queue" }
+      : null;
+  }
+  // Two envelopes for one message: the waiting one is what an operator or a filter made last.
+  if (makerOf(id) === null || !remove(disk, name)) return null;
+  return { id, action: "removed a stale lock beside its envelope" };
+}
+
+/** What was being written when its lease was lost. */
+function recoverRewrite(options: RecoveryOptions, judge: Judge, name: string): Recovery | null {
+  const id = idBefore(".envelope.busy.tmp", name) ?? idBefore(".envelope.tmp", name);
+  if (id === null || makerOf(id) === null || options.inHand(id)) return null;
+  const facts = options.disk.stat(name);
+  if (facts?.kind !== "file" || !judge.isStale(facts.changedMs)) return null;
+  return remove(options.disk, name) ? { id, action: "removed half-written envelope" } : null;
+}
+
+/** Parts of messages that nobody was told were accepted, and content whose envelope was removed. */
+function recoverDrafts(
+  options: RecoveryOptions,
+  judge: Judge,
+  all: ReadonlySet<string>,
+): readonly Recovery[] {
+  const done: Recovery[] = [];
+  let elsewhere: ReadonlySet<string> | null = null;
+  for (const { ending, what } of DRAFT_PARTS) {
+    for (const name of all) {
+      const id = idBefore(ending, name);
+      if (id === null || !isAlone(options, judge, all, { id, name })) continue;
+      // `copy:pop` keeps the content here and the envelopes in the mailboxes below.
+      elsewhere ??= idsInFolders(options.disk, all);
+      if (elsewhere.has(id)) continue;
+      if (remove(options.disk, name)) done.push({ id, action: `removed ${what}` });
+    }
+  }
+  return done;
+}
+
+function isAlone(
+  options: RecoveryOptions,
+  judge: Judge,
+  all: ReadonlySet<string>,
+  part: { id: MessageId; name: string },
+): boolean {
+  const { id, name } = part;
+  if (["", ".busy", ".bad"].some((state) => all.has(`${envelopeName(id)}${state}`))) return false;
+  const maker = makerOf(id);
+  if (maker === null || options.inHand(id)) return false;
+  const facts = options.disk.stat(name);
+  return facts?.kind === "file" && judge.isAbandoned(maker, facts);
+}
+
+/** Ids that have an envelope, in any state, in a folder of the spool. */
+function idsInFolders(disk: Disk, all: ReadonlySet<string>): ReadonlySet<string> {
+  const ids = new Set<string>();
+  for (const folder of all) {
+    if (/\.(?:content|envelope(?:\.\w+)*)$/.test(folder) || folder.startsWith(".")) continue;
+    if (disk.stat(folder)?.kind !== "directory") continue;
+    for (const name of disk.list(folder)) {
+      const id = waitingId(name.replace(/\.(?:new|busy|bad)$/, ""));
+      if (id !== null) ids.add(id);
+    }
+  }
+  return ids;
+}
+
+/** False when another process was faster. */
+function rename(disk: Disk, from: string, to: string): boolean {
+  return unlessGone(() => disk.rename(from, to));
+}
+
+function remove(disk: Disk, name: string): boolean {
+  return unlessGone(() => disk.remove(name));
+}
+
+function unlessGone(action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    // A spool that cannot be written to keeps what it has; the other messages go on.
+    if (isErrno(error, "ENOENT", "EACCES", "EPERM", "EROFS")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,104 @@
+/** Takes a waiting envelope: the rename to `.busy` is the lock. What cannot be used is left as it is and named once. */
+import { join } from "node:path";
+import type { Envelope } from "../core/envelope.ts";
+import { describeError, isErrno, RelayError } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk, FileFacts } from "../io/disk.ts";
+import { decodeEnvelope } from "./envelope-format.ts";
+import { busyName, envelopeName } from "./names.ts";
+import { plainReason, storageError } from "./storage-errors.ts";
+
+export type Taken =
+  | { readonly kind: "taken"; readonly envelope: Envelope }
+  /** Another forwarder has it. */
+  | { readonly kind: "gone" }
+  /** Left where it is; the operator knows. */
+  | { readonly kind: "unusable" };
+
+/** Bytes; envelopes are a few hundred. */
+const MAX_ENVELOPE_BYTES = 16 * 1024 * 1024;
+
+export class Taker {
+  readonly #disk: Disk;
+  readonly #warn: (text: string) => void;
+  /** What was found unusable, and how it looked then: told once, and looked at again when it changes. */
+  readonly #named = new Map<MessageId, string>();
+
+  constructor(disk: Disk, warn: (text: string) => void) {
+    this.#disk = disk;
+    this.#warn = warn;
+  }
+
+  /** Throws SPOOL_IO for storage trouble. */
+  take(id: MessageId): Taken {
+    const waiting = envelopeName(id);
+    try {
+      const facts = this.#disk.stat(waiting);
+      if (facts === null) {
+        this.#named.delete(id);
+        return { kind: "gone" };
+      }
+      if (this.#named.get(id) === lookOf(facts)) return { kind: "unusable" };
+      if (facts.kind !== "file") return this.#leave(id, facts, "not a regular file");
+      this.#disk.rename(waiting, busyName(id));
+    } catch (error) {
+      // Losing the race is an ordinary answer.
+      if (isErrno(error, "ENOENT")) return { kind: "gone" };
+      throw storageError(error, "lock", waiting);
+    }
+    return this.#readLocked(id);
+  }
+
+  #readLocked(id: MessageId): Taken {
+    try {
+      const envelope = readEnvelope(this.#disk, busyName(id));
+      this.#named.delete(id);
+      return { kind: "taken", envelope };
+    } catch (error) {
+      const facts = this.#putBack(id);
+      if (!isAboutThisFile(error) || facts === null) {
+        throw storageError(error, "read", envelopeName(id));
+      }
+      const why = error instanceof RelayError ? describeError(error) : plainReason(error);
+      return this.#leave(id, facts, why);
+    }
+  }
+
+  #putBack(id: MessageId): FileFacts | null {
+    try {
+      this.#disk.rename(busyName(id), envelopeName(id));
+      return this.#disk.stat(envelopeName(id));
+    } catch (error) {
+      throw storageError(error, "put back", busyName(id));
+    }
+  }
+
+  #leave(id: MessageId, facts: FileFacts, why: string): Taken {
+    this.#named.set(id, lookOf(facts));
+    const path = join(this.#disk.directory, envelopeName(id));
+    this.#warn(`ignoring "${path}": cannot read envelope file: ${why}`);
+    return { kind: "unusable" };
+  }
+}
+
+/** True when other messages may be readable all the same. */
+function isAboutThisFile(error: unknown): boolean {
+  return error instanceof RelayError || isErrno(error, "ELOOP", "EACCES", "EPERM", "EIO");
+}
+
+function lookOf(facts: FileFacts): string {
+  return `${facts.inode} ${facts.size} ${facts.changedMs}`;
+}
+
+/** Throws ENVELOPE_SYNTAX, or a system error. */
+function readEnvelope(disk: Disk, name: string): Envelope {
+  const file = disk.open(name);
+  try {
+    const { kind, size } = file.facts();
+    if (kind !== "file") throw new RelayError("ENVELOPE_SYNTAX", name, "not a regular file");
+    if (size > MAX_ENVELOPE_BYTES) throw new RelayError("ENVELOPE_SYNTAX", name, "file too large");
+    return decodeEnvelope(file.readAll(), name);
+  } finally {
+    file.close();
+  }
+}
