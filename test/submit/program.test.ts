@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { emptyEnvelope } from "../../src/core/envelope.ts";
 import { decodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { bin, type Ran, runProgram, temporary, temporarySpool, until } from "../support/relayd.ts";
@@ -33,6 +33,14 @@ function message(spool: string): { content: string; envelope: ReturnType<typeof 
   assert.equal(more.length, 0);
   const content = readFileSync(join(spool, name.replace(/envelope$/, "content")), "latin1");
   return { content, envelope: decodeEnvelope(readFileSync(join(spool, name)), name) };
+}
+
+/** Skips the test when the program is not installed; with CI=true that is a failure. */
+function isMissing(program: string, context: TestContext): boolean {
+  if (spawnSync(program, ["--version"]).error === undefined) return false;
+  assert.notEqual(process.env.CI, "true", `${program} is missing`);
+  context.skip(`${program} is missing`);
+  return true;
 }
 
 test("relayd-submit writes content and envelope, mode 0660, under one id", async () => {
@@ -68,12 +76,7 @@ test("relayd-submit does not end at a dot when nobody types", async () => {
 });
 
 test("relayd-submit ends at a dot on a terminal", (context) => {
-  const script = spawnSync("script", ["--version"]);
-  if (script.error !== undefined) {
-    assert.notEqual(process.env.CI, "true", "script(1) is missing");
-    context.skip("script(1) is missing");
-    return;
-  }
+  if (isMissing("script", context)) return;
   const spool = temporarySpool();
   const command = `'${process.execPath}' '${bin("relayd-submit")}' -s '${spool}' c@d`;
   const ran = spawnSync("script", ["-qec", command, "/dev/null"], {
@@ -151,6 +154,38 @@ test("relayd-submit --copy moves the envelope into every sub-directory", async (
     ]);
   }
   assert.deepEqual(readdirSync(join(spool, ".relayd")), []);
+});
+
+test("relayd-submit --copy syncs content before any envelope is seen, and every directory", (context) => {
+  if (isMissing("strace", context)) return;
+  const spool = temporarySpool();
+  mkdirSync(join(spool, "ann"));
+  const trace = join(temporary(), "trace");
+  const ran = spawnSync(
+    "strace",
+    [
+      ...["-f", "-y", "-e", "trace=fsync,rename,unlink", "-o", trace],
+      ...[process.execPath, bin("relayd-submit"), "-s", spool, "-c", "a@b"],
+    ],
+    { input: "A: b\n\n", timeout: 60_000 },
+  );
+  assert.equal(ran.status, 0, ran.stderr.toString());
+  const steps = readFileSync(trace, "utf8")
+    .split("\n")
+    .map((line) => /(fsync|rename|unlink)\((?:\d+<|")([^>"]+)/.exec(line))
+    .filter((step) => step?.[2]?.startsWith(spool) === true)
+    .map(
+      (step) => `${step?.[1]} ${step?.[2]?.slice(spool.length).replace(/emailrelay[\d.]+/, "")}`,
+    );
+  assert.deepEqual(steps, [
+    "fsync /content",
+    "fsync ",
+    "fsync /ann/envelope.new",
+    "rename /ann/envelope.new",
+    "fsync /ann",
+    "unlink /envelope.new",
+    "fsync ",
+  ]);
 });
 
 test("relayd-submit --copy without sub-directories leaves the message in the queue", async () => {
@@ -251,10 +286,12 @@ test("relayd-submit puts nothing into the spool when the header is refused", asy
 test("relayd-submit takes half a message back when it is interrupted", async () => {
   const spool = temporarySpool();
   const child = spawn(process.execPath, [bin("relayd-submit"), "-s", spool, "a@b"]);
+  const watchdog = setTimeout(() => child.kill("SIGKILL"), 30_000);
   child.stdin.write(`A: b\n\n${"x".repeat(100)}\n`);
   await until(() => readdirSync(spool).length === 1);
   child.kill("SIGINT");
   const [code, signal] = (await once(child, "exit")) as [number | null, string | null];
+  clearTimeout(watchdog);
   assert.deepEqual([code, signal], [null, "SIGINT"]);
   assert.deepEqual(readdirSync(spool), []);
 });
