@@ -69,6 +69,7 @@ export class FileStore implements Store {
   readonly #drafts = new Set<MessageId>();
   readonly #leases = new Set<MessageId>();
   #unsynced = false;
+  #recovered = false;
 
   constructor(options: FileStoreOptions, disk: Disk) {
     const { clock, journal, directory: spool } = options;
@@ -142,6 +143,8 @@ export class FileStore implements Store {
   /** Puts right what a crash has left: at the start and at each poll. Tells, never throws. */
   async recover(): Promise<readonly Recovery[]> {
     const { journal, clock, shared } = this.#options;
+    const atStart = !this.#recovered;
+    this.#recovered = true;
     this.#holders.enter();
     try {
       const inHand = (id: MessageId) => this.#inHand(id);
@@ -151,6 +154,7 @@ export class FileStore implements Store {
           holders: this.#holders,
           processes: this.#processes,
           inHand,
+          atStart,
           shared,
           nowMs: clock.now(),
         },

@@ -21,7 +21,9 @@ export interface QueueOptions {
   readonly warn: (text: string) => void;
 }
 
-/** Of our time, listing may take one part in so many. */
+/** A listing that is faster than this may be repeated at will ... */
+const CHEAP_MS = 5;
+/** ... and of a slower one only one part in so many of our time. */
 const LISTING_SHARE = 20;
 /** Time stamps of files are this coarse at the worst, on file systems worth a spool. */
 const STAMP_MS = 50;
@@ -80,7 +82,8 @@ export class Queue {
     this.#listed = stamp;
     const grown = this.#index.replace(ids);
     const ended = clock.monotonic();
-    this.#nextListingMs = ended + (ended - started) * LISTING_SHARE;
+    const tookMs = ended - started;
+    this.#nextListingMs = tookMs < CHEAP_MS ? ended : ended + tookMs * LISTING_SHARE;
     if (grown) this.#hints.give();
     return names;
   }

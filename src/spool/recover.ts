@@ -15,6 +15,8 @@ export interface RecoveryOptions {
   readonly processes: ProcessTable;
   /** True for messages that this store receives or leases. */
   readonly inHand: (id: MessageId) => boolean;
+  /** At the start nothing that is not in hand can be ours. */
+  readonly atStart: boolean;
   /** Another program leases from this spool too. */
   readonly shared: boolean;
   readonly nowMs: number;
@@ -69,11 +71,12 @@ class Judge {
    * our own leases; of other processes only since when they may have taken any.
    */
   isStale(changedMs: number): boolean {
-    const { shared, nowMs } = this.#options;
+    const { shared, nowMs, atStart } = this.#options;
     const { live, dead, ownSinceMs } = this.#census;
-    const others = live.some((holder) => changedMs >= holder.sinceMs);
-    const ours = dead.some((holder) => changedMs >= holder.sinceMs) || changedMs < ownSinceMs;
-    const stale = !others && (shared ? nowMs - changedMs > HOUR_MS : ours);
+    const held = live.some((holder) => changedMs >= holder.sinceMs);
+    const crashed = dead.some((holder) => changedMs >= holder.sinceMs);
+    const left = atStart || changedMs < ownSinceMs || crashed;
+    const stale = !held && (shared ? nowMs - changedMs > HOUR_MS : left);
     if (!stale) this.#newestLockMs = Math.max(this.#newestLockMs, changedMs);
     return stale;
   }
