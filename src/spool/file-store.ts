@@ -68,6 +68,8 @@ export class FileStore implements Store {
   readonly #names: NameMaker;
   readonly #drafts = new Set<MessageId>();
   readonly #leases = new Set<MessageId>();
+  /** Leases that ended while their files could not be reached: the next recovery puts them back. */
+  readonly #givenUp = new Set<MessageId>();
   #unsynced = false;
   #recovered = false;
 
@@ -104,6 +106,7 @@ export class FileStore implements Store {
   }
 
   async ready(): Promise<readonly MessageId[]> {
+    if (this.#givenUp.size > 0) await this.recover();
     return await this.#queue.ready();
   }
 
@@ -123,6 +126,7 @@ export class FileStore implements Store {
         this.#leases.delete(id);
         if (end === "released") this.#queue.add(id);
         if (end === "completed") this.#unsynced = true;
+        if (end === "lost") this.#givenUp.add(id);
       },
     });
   }
@@ -154,12 +158,14 @@ export class FileStore implements Store {
           holders: this.#holders,
           processes: this.#processes,
           inHand,
+          isGivenUp: (id) => this.#givenUp.has(id),
           atStart,
           shared,
           nowMs: clock.now(),
         },
         this.#queue.list(),
       );
+      this.#givenUp.clear();
       for (const { id, action } of found) journal.tell({ kind: "spool.recovered", id, action });
       if (found.length > 0) this.list();
       return found;

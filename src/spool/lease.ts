@@ -71,12 +71,22 @@ export class FileLease implements Lease {
     try {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
       if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
-      this.#detail(`deleting content [${contentName(this.id)}]`);
-      this.#removeIfThere(contentName(this.id));
     } catch (error) {
       throw storageError(error, "delete", busy);
     }
+    this.#removeContent();
     this.#end("completed");
+  }
+
+  /** Without its envelope it is no message any more: a failure is only untidy. */
+  #removeContent(): void {
+    const name = contentName(this.id);
+    this.#detail(`deleting content [${name}]`);
+    try {
+      this.#removeIfThere(name);
+    } catch (error) {
+      this.#warn(describeError(storageError(error, "delete", name)));
+    }
   }
 
   /** Rewritten and synced under a temporary name, put in place, and only then renamed: each step leaves one whole envelope. */

@@ -15,6 +15,8 @@ export interface RecoveryOptions {
   readonly processes: ProcessTable;
   /** True for messages that this store receives or leases. */
   readonly inHand: (id: MessageId) => boolean;
+  /** True for leases of ours that could not be put back when they ended. */
+  readonly isGivenUp: (id: MessageId) => boolean;
   /** At the start nothing that is not in hand can be ours. */
   readonly atStart: boolean;
   /** Another program leases from this spool too. */
@@ -115,7 +117,8 @@ function recoverLock(
   const id = idBefore(".envelope.busy", name);
   if (id === null || options.inHand(id)) return null;
   const facts = disk.stat(name);
-  if (facts?.kind !== "file" || !judge.isStale(facts.changedMs)) return null;
+  if (facts?.kind !== "file") return null;
+  if (!judge.isStale(facts.changedMs) && !options.isGivenUp(id)) return null;
   if (!all.has(envelopeName(id))) {
     return rename(disk, busyName(id), envelopeName(id))
       ? { id, action: "put back in the queue" }

@@ -292,6 +292,17 @@ test("a spool that vanishes is SPOOL_IO, and service resumes when it is back", a
   rmSync(`${spool.directory}.away`, { recursive: true });
 });
 
+test("a lease that ended while the spool was away is back in the queue with it", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open();
+  const stored = await storeMessage(store, "x");
+  const lease = await store.lease(stored);
+  renameSync(spool.directory, `${spool.directory}.away`);
+  await lease?.[Symbol.asyncDispose]();
+  renameSync(`${spool.directory}.away`, spool.directory);
+  assert.deepEqual(await store.ready(), [stored]);
+});
+
 /** A file system of 64 kB; null with the reason when it cannot be had. */
 function tinyDisk(): { directory: string; release: () => void } | string {
   if (!isRoot) return "needs root to mount a tiny file system";

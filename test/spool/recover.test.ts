@@ -10,6 +10,7 @@ import { systemClock } from "../../src/io/clock.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { type ProcessTable, systemProcesses } from "../../src/spool/process-table.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
+import type { Part } from "../support/store-program.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
 
 const HERE = systemProcesses().home;
@@ -250,7 +251,8 @@ test("a process killed between lease and release leaves nothing stranded", async
 
 function startHolder(spool: TempSpool): ChildProcess {
   const program = join(import.meta.dirname, "../support/store-program.js");
-  return spawn(process.execPath, [program, "hold", spool.directory], {
+  const part: Part = "hold";
+  return spawn(process.execPath, [program, part, spool.directory], {
     stdio: ["ignore", "pipe", "inherit"],
   });
 }

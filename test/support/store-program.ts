@@ -36,6 +36,9 @@ async function storeAsNobody(store: FileStore): Promise<void> {
   await store.close();
 }
 
+/** What the program is told to do. */
+export type Part = "hold" | "store-as-nobody";
+
 const [, , part, directory = ""] = process.argv;
 if (part === "store-as-nobody") process.setuid?.(65534);
 const store = await openFileStore({
