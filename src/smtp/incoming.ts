@@ -1,0 +1,171 @@
+/** One message on its way in: a few buffers while it is small, a stream with back-pressure when it is not. */
+import { ClientGone, type IncomingContent } from "../core/intake.ts";
+import type { Reply } from "../core/reply.ts";
+import { HopCounter } from "./hops.ts";
+import { TOO_BIG_TEXT } from "./server-reply.ts";
+
+/** Up to here a message is kept in memory and handed over in one piece. */
+const SMALL_BYTES = 256 * 1024;
+/** So much may wait for the receiver before the client has to. */
+const QUEUE_BYTES = 256 * 1024;
+
+export interface IncomingLimits {
+  /** Bytes; 0 for no limit. */
+  readonly maxSizeBytes: number;
+  /** Received lines; 0 for no limit. */
+  readonly maxHops: number;
+}
+
+export class IncomingMessage implements IncomingContent {
+  readonly #limits: IncomingLimits;
+  readonly #hops = new HopCounter();
+  readonly #parts: Uint8Array[] = [];
+  #queue: ContentQueue | null = null;
+  #size = 0;
+  #bad: Reply | null = null;
+  /** True when the client has sent all of it. */
+  complete = false;
+
+  /** `received` is the line to put in front, or "". */
+  constructor(received: string, limits: IncomingLimits) {
+    this.#limits = limits;
+    if (received !== "") this.#parts.push(Buffer.from(received));
+  }
+
+  /** True when it is passed on as it comes. */
+  get streams(): boolean {
+    return this.#queue !== null;
+  }
+
+  /** True when too much has come to wait for the end. */
+  get isLarge(): boolean {
+    return this.#queue === null && this.#size > SMALL_BYTES;
+  }
+
+  get tooBig(): boolean {
+    return this.#limits.maxSizeBytes > 0 && this.#size > this.#limits.maxSizeBytes;
+  }
+
+  /** False when the client should wait until `whenRoom` is called. What exceeds the size limit is only counted. */
+  push(bytes: Buffer): boolean {
+    if (this.#limits.maxHops > 0) this.#hops.push(bytes);
+    const before = this.#size;
+    this.#size += bytes.length;
+    if (!this.tooBig) return this.#keep(bytes);
+    const room = this.#limits.maxSizeBytes - before;
+    return room > 0 ? this.#keep(bytes.subarray(0, room)) : true;
+  }
+
+  #keep(bytes: Buffer): boolean {
+    if (this.#queue !== null) return this.#queue.push(bytes);
+    this.#parts.push(bytes);
+    return true;
+  }
+
+  /** From now on what comes is passed on at once. `whenRoom` is called each time the receiver has caught up. */
+  stream(whenRoom: () => void): void {
+    this.#queue = new ContentQueue(this.#parts.splice(0), whenRoom);
+  }
+
+  /** The client has sent all of it. `bad` is what is wrong with its bytes. */
+  end(bad: Reply | null): void {
+    this.complete = true;
+    this.#bad = bad;
+    this.#queue?.end();
+  }
+
+  /** The client will not send the rest. */
+  fail(): void {
+    this.#queue?.fail(new ClientGone("The client went away in the middle of a message"));
+  }
+
+  get chunks(): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+    return this.#queue ?? this.#parts;
+  }
+
+  refusal(): Reply | null {
+    if (this.tooBig) return { code: 552, text: TOO_BIG_TEXT };
+    if (this.#bad !== null) return this.#bad;
+    const { maxHops } = this.#limits;
+    return maxHops > 0 && this.#hops.count > maxHops
+      ? { code: 554, text: "5.4.6 too many hops" }
+      : null;
+  }
+}
+
+interface Waiter {
+  resolve(result: IteratorResult<Uint8Array, undefined>): void;
+  reject(error: Error): void;
+}
+
+/** A queue of buffers for one reader. */
+class ContentQueue implements AsyncIterableIterator<Uint8Array, undefined> {
+  readonly #parts: Uint8Array[];
+  readonly #whenRoom: () => void;
+  #bytes = 0;
+  #ended = false;
+  #error: Error | null = null;
+  #waiter: Waiter | null = null;
+
+  constructor(parts: Uint8Array[], whenRoom: () => void) {
+    this.#parts = parts;
+    this.#whenRoom = whenRoom;
+    for (const part of parts) this.#bytes += part.length;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** False when the queue is full; what is pushed is kept all the same. */
+  push(bytes: Uint8Array): boolean {
+    if (this.#ended || bytes.length === 0) return true;
+    if (this.#waiter !== null) {
+      this.#waiter.resolve({ done: false, value: bytes });
+      this.#waiter = null;
+      return true;
+    }
+    this.#parts.push(bytes);
+    this.#bytes += bytes.length;
+    return this.#bytes < QUEUE_BYTES;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#waiter?.resolve({ done: true, value: undefined });
+    this.#waiter = null;
+  }
+
+  fail(error: Error): void {
+    if (this.#ended) return;
+    this.#error = error;
+    this.#parts.length = 0;
+    this.#waiter?.reject(error);
+    this.#waiter = null;
+  }
+
+  next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    if (this.#error !== null) return Promise.reject(this.#error);
+    const value = this.#parts.shift();
+    if (value === undefined) {
+      if (this.#ended) return Promise.resolve({ done: true, value });
+      return new Promise((resolve, reject) => {
+        this.#waiter = { resolve, reject };
+      });
+    }
+    const full = this.#bytes >= QUEUE_BYTES;
+    this.#bytes -= value.length;
+    if (full && this.#bytes < QUEUE_BYTES) this.#whenRoom();
+    return Promise.resolve({ done: false, value });
+  }
+
+  /** The reader wants no more: the rest is thrown away as it comes. */
+  return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.#parts.length = 0;
+    this.#ended = true;
+    const full = this.#bytes >= QUEUE_BYTES;
+    this.#bytes = 0;
+    if (full) this.#whenRoom();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}
