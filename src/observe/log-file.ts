@@ -1,0 +1,101 @@
+/** The log file: appended to, shared with the group, opened anew when its name changes with the hour or when told to. */
+import { closeSync, constants, fchownSync, fstatSync, openSync } from "node:fs";
+import type { Clock } from "../core/clock.ts";
+import { RelayError } from "../core/errors.ts";
+import type { Level } from "../core/events.ts";
+import { asRoot } from "../io/identity.ts";
+import { localDay } from "./line-format.ts";
+import type { LineWriter } from "./line-writer.ts";
+
+export interface LogFileOptions {
+  /** May contain %d (YYYYMMDD) and %h (hour). */
+  readonly path: string;
+  /** Group of a file that root makes; null to leave it. */
+  readonly group: number | null;
+  readonly clock: Clock;
+  readonly writer: LineWriter;
+  /** Makes a line about the log itself. */
+  readonly line: (level: Level, text: string) => string;
+}
+
+const FLAGS =
+  constants.O_WRONLY |
+  constants.O_APPEND |
+  constants.O_CREAT |
+  constants.O_NOCTTY |
+  // Only a fifo without a reader would wait.
+  constants.O_NONBLOCK;
+
+export class LogFile {
+  readonly #options: LogFileOptions;
+  #path: string;
+  #fd: number;
+  #minute: number;
+
+  /** Throws LOG_OPEN. */
+  constructor(options: LogFileOptions) {
+    this.#options = options;
+    this.#minute = this.#thisMinute();
+    this.#path = this.#expanded();
+    this.#fd = this.#open();
+  }
+
+  write(line: string): void {
+    if (this.#thisMinute() !== this.#minute) this.#turn();
+    this.#options.writer.write(this.#fd, line);
+  }
+
+  /** Follows a file that was renamed or removed. A new file that cannot be had leaves the old one in use. */
+  reopen(): void {
+    const before = this.#fd;
+    try {
+      this.#fd = this.#open();
+    } catch (error) {
+      if (!(error instanceof RelayError)) throw error;
+      const text = `${error.message}: going on with the present one`;
+      this.#options.writer.write(before, this.#options.line("error", text));
+      return;
+    }
+    closeSync(before);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #turn(): void {
+    this.#minute = this.#thisMinute();
+    const path = this.#expanded();
+    if (path === this.#path) return;
+    this.#path = path;
+    this.reopen();
+  }
+
+  #thisMinute(): number {
+    return Math.floor(this.#options.clock.now() / 60_000);
+  }
+
+  #expanded(): string {
+    const date = new Date(this.#options.clock.now());
+    const hour = String(date.getHours()).padStart(2, "0");
+    return this.#options.path.replace(/%[dh]/g, (word) => (word === "%d" ? localDay(date) : hour));
+  }
+
+  #open(): number {
+    const { group } = this.#options;
+    try {
+      return asRoot(() => {
+        const fd = openSync(this.#path, FLAGS, 0o660);
+        const found = fstatSync(fd);
+        const ours = found.uid === 0 && process.geteuid?.() === 0;
+        if (group !== null && ours && found.isFile() && found.gid !== group) {
+          fchownSync(fd, 0, group);
+        }
+        return fd;
+      });
+    } catch (cause) {
+      const message = `cannot open log file: ${this.#path}`;
+      throw new RelayError("LOG_OPEN", "--log-file", message, { cause });
+    }
+  }
+}

@@ -1,0 +1,172 @@
+/** The log: every event becomes lines, every line goes to all targets: standard error or the log file, and syslog. */
+import type { Clock } from "../core/clock.ts";
+import type { LogConfig } from "../core/config.ts";
+import { type Journal, type Level, type RelayEvent, silentJournal } from "../core/events.ts";
+import { ForwardingContext } from "./forwarding-context.ts";
+import { formatLine } from "./line-format.ts";
+import { LineWriter } from "./line-writer.ts";
+import { openJsonLines } from "./log.ts";
+import { LogFile } from "./log-file.ts";
+import { recordOf } from "./record.ts";
+import { Syslog, type SyslogPlace, usualSyslog } from "./syslog.ts";
+import { linesOf } from "./text.ts";
+
+export interface LogOptions {
+  readonly config: LogConfig;
+  readonly program: string;
+  readonly pid: number;
+  readonly clock: Clock;
+  /** Group of a log file that root makes; null to leave it. */
+  readonly group: number | null;
+  /** Default 2. */
+  readonly stderr?: number;
+  readonly syslog?: SyslogPlace;
+}
+
+/** One per process. */
+export interface Log {
+  /** Where one instance tells its events; "" has no name in the lines. Never throws. */
+  journal(unit: string): Journal;
+  /** Opens the log file anew (SIGHUP, after it was renamed). */
+  reopen(): void;
+  /** From now on nothing is written to standard error. */
+  closeStderr(): void;
+  /** Waits until the last lines have left the process. */
+  close(): Promise<void>;
+}
+
+/** Throws LOG_OPEN. */
+export function openLog(options: LogOptions): Log {
+  if (!options.config.enabled) {
+    return {
+      journal: () => silentJournal,
+      reopen: () => undefined,
+      closeStderr: () => undefined,
+      close: async () => await Promise.resolve(),
+    };
+  }
+  return new OpenLog(options);
+}
+
+interface RenderedLine {
+  readonly level: Level;
+  readonly text: string;
+}
+
+/** Who tells, and what is known about its place. */
+interface Speaker {
+  readonly unit: string;
+  readonly forwarding: ForwardingContext;
+}
+
+type Render = (event: RelayEvent, speaker: Speaker) => readonly RenderedLine[];
+
+class OpenLog implements Log {
+  readonly #options: LogOptions;
+  readonly #render: Render;
+  readonly #file: LogFile | null;
+  readonly #syslog: Syslog | null;
+  readonly #stderr: LineWriter;
+  #stderrOpen: boolean;
+
+  constructor(options: LogOptions) {
+    const { config, clock, group } = options;
+    this.#options = options;
+    this.#render = config.format === "json" ? jsonRender(options) : textRender(options);
+    const writer = () => new LineWriter((lost) => this.#line("warning", `${lost} log lines lost`));
+    this.#stderr = writer();
+    this.#stderrOpen = config.stderr && config.file === null;
+    const line = (level: Level, text: string) => this.#line(level, text);
+    this.#file =
+      config.file === null
+        ? null
+        : new LogFile({ path: config.file, group, clock, writer: writer(), line });
+    this.#syslog = config.syslog === null ? null : this.#openSyslog(config.syslog);
+  }
+
+  journal(unit: string): Journal {
+    const speaker = { unit, forwarding: new ForwardingContext() };
+    return {
+      detail: this.#options.config.verbosity >= 1,
+      tell: (event) => this.#tell(event, speaker),
+    };
+  }
+
+  reopen(): void {
+    this.#file?.reopen();
+  }
+
+  closeStderr(): void {
+    this.#stderrOpen = false;
+  }
+
+  async close(): Promise<void> {
+    await this.#syslog?.close();
+    this.#file?.close();
+  }
+
+  #tell(event: RelayEvent, speaker: Speaker): void {
+    try {
+      for (const { level, text } of this.#render(event, speaker)) {
+        this.#write(level, text);
+        this.#syslog?.write(level, text);
+      }
+    } catch {
+      // No trouble with the log is worth a message: there is nobody left to tell.
+    }
+  }
+
+  /** To the file, or else to standard error. */
+  #write(level: Level, text: string): void {
+    if (this.#file !== null) this.#file.write(text);
+    else if (this.#stderrOpen && this.#wanted(level)) {
+      this.#stderr.write(this.#options.stderr ?? 2, text);
+    }
+  }
+
+  #wanted(level: Level): boolean {
+    return level !== "info" || this.#options.config.stderrLevel !== "warnings";
+  }
+
+  /** A line about the log itself. */
+  #line(level: Level, text: string): string {
+    const note: RelayEvent = { kind: "note", level, detail: false, text };
+    const speaker = { unit: "", forwarding: new ForwardingContext() };
+    return this.#render(note, speaker)[0]?.text ?? text;
+  }
+
+  #openSyslog(facility: NonNullable<LogConfig["syslog"]>): Syslog {
+    const { program, pid, clock, syslog } = this.#options;
+    return new Syslog({
+      facility,
+      program,
+      pid,
+      clock,
+      where: syslog ?? usualSyslog,
+      complain: (text) => this.#write("warning", this.#line("warning", text)),
+    });
+  }
+}
+
+function textRender({ config, program, clock }: LogOptions): Render {
+  const { fields, verbosity } = config;
+  return (event, { unit, forwarding }) => {
+    const id = forwarding.of(event);
+    const peer = "peer" in event ? event.peer : null;
+    const context = { program, now: clock.now(), fields, unit, peer, id };
+    return linesOf(event)
+      .filter((line) => line.verbosity <= verbosity)
+      .map(({ level, text }) => ({ level, text: formatLine(level, text, context) }));
+  };
+}
+
+function jsonRender({ config, program, pid, clock }: LogOptions): Render {
+  const jsonLine = openJsonLines(program, pid);
+  return (event, { unit }) => {
+    const [first] = linesOf(event);
+    if (first === undefined || first.verbosity > config.verbosity) return [];
+    const record = unit === "" ? recordOf(event) : { unit, ...recordOf(event) };
+    const { level, text } = first;
+    return [{ level, text: jsonLine(level, { now: clock.now(), record, text }) }];
+  };
+}
