@@ -1,0 +1,95 @@
+/** What can be said about a message to this smarthost: the MAIL command, or why it cannot be sent. Pure. */
+import type { ClientSmtpWords } from "../core/config.ts";
+import type { Envelope } from "../core/envelope.ts";
+import { decodeXtext, encodeXtext } from "../core/xtext.ts";
+import type { Extensions } from "./client-protocol.ts";
+
+export interface MailTerms {
+  readonly extensions: Extensions;
+  /** The account we authenticated as; "" when we did not. */
+  readonly account: string;
+  /** --anonymous=client. */
+  readonly anonymous: boolean;
+  readonly words: ClientSmtpWords;
+}
+
+const NO_UTF8 = "cannot send utf8 message to non-smtputf8 server";
+const NO_8BIT = "cannot send 8-bit message to 7-bit server";
+const NO_CHUNKING = "cannot send binarymime message to a non-chunking server";
+
+/** Why the message must not be sent to this smarthost; null when it may be. Source: R11. */
+export function unsendable(envelope: Envelope, terms: MailTerms): string | null {
+  if (envelope.toRemote.length === 0) return "no remote recipients";
+  if (![envelope.from, ...envelope.toRemote].every(isSafe) || envelope.toRemote.includes("")) {
+    return "cannot send message with an invalid address in its envelope";
+  }
+  return mismatches(envelope, terms).find(({ strict }) => strict)?.why ?? null;
+}
+
+/** What the smarthost has not offered but gets all the same, as the options want it. */
+export function leniencies(envelope: Envelope, terms: MailTerms): readonly string[] {
+  return mismatches(envelope, terms).map(({ why }) => why);
+}
+
+/** Binary content goes in chunks; everything else as DATA. */
+export function framing(envelope: Envelope, extensions: Extensions): "dot" | "chunk" {
+  return envelope.body === "binarymime" && canChunk(extensions) ? "chunk" : "dot";
+}
+
+/** "MAIL FROM:<x> BODY=... SMTPUTF8 AUTH=...", in this order. */
+export function mailCommand(envelope: Envelope, terms: MailTerms): string {
+  const { words } = terms.extensions;
+  let command = `MAIL FROM:<${envelope.from}>`;
+  if (words.has("8BITMIME")) {
+    if (envelope.body === "7bit") command += " BODY=7BIT";
+    if (envelope.body === "8bit") command += " BODY=8BITMIME";
+  }
+  if (framing(envelope, terms.extensions) === "chunk") command += " BODY=BINARYMIME";
+  if (words.has("SMTPUTF8") && needsUtf8(envelope)) command += " SMTPUTF8";
+  const auth = terms.account === "" ? "" : authParameter(envelope.mailFromAuthOut, terms);
+  return auth === "" ? command : `${command} AUTH=${auth}`;
+}
+
+function authParameter(wanted: string, terms: MailTerms): string {
+  if (terms.anonymous || wanted === "<>") return "<>";
+  if (wanted === "") return encodeXtext(terms.account);
+  return decodeXtext(wanted) === null ? "" : wanted;
+}
+
+function mismatches(
+  envelope: Envelope,
+  { extensions, words }: MailTerms,
+): readonly { readonly why: string; readonly strict: boolean }[] {
+  const found: { why: string; strict: boolean }[] = [];
+  if (needsUtf8(envelope) && !extensions.words.has("SMTPUTF8")) {
+    found.push({ why: NO_UTF8, strict: words.smtputf8strict });
+  }
+  if (envelope.body === "8bit" && !extensions.words.has("8BITMIME")) {
+    found.push({ why: NO_8BIT, strict: words.eightbitstrict });
+  }
+  if (envelope.body === "binarymime" && !canChunk(extensions)) {
+    found.push({ why: NO_CHUNKING, strict: words.binarymimestrict });
+  }
+  return found;
+}
+
+const canChunk = ({ words }: Extensions): boolean =>
+  words.has("CHUNKING") && words.has("BINARYMIME");
+
+/** RFC 6531 3.4: any address that is not ASCII needs the extension, whatever the envelope claims. */
+function needsUtf8(envelope: Envelope): boolean {
+  if (envelope.utf8Mailboxes) return true;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is meant, all of it.
+  const ascii = /^[\x00-\x7f]*$/;
+  return ![envelope.from, ...envelope.toRemote].every((address) => ascii.test(address));
+}
+
+/**
+ * Can stand between "<" and ">" without ending the path or the line: no control character at all,
+ * and no space, "<" or ">" outside a quoted string. Whoever wrote the envelope file, no command
+ * and no parameter gets smuggled through an address.
+ */
+function isSafe(address: string): boolean {
+  if (/[\p{Cc}\u2028\u2029]/u.test(address)) return false;
+  return !/[\s<>"]/.test(address.replace(/"(?:[^"\\]|\\.)*"/g, ""));
+}

@@ -1,0 +1,186 @@
+/** One message: MAIL, RCPT, DATA or BDAT, and what the smarthost's answers make of it. Pure. */
+import { assertNever } from "../core/assert-never.ts";
+import type { Reply } from "../core/reply.ts";
+import type { Receipt, RejectedRecipient, Trouble } from "../core/transport.ts";
+import {
+  type Conversation,
+  connectionTrouble,
+  isCompletion,
+  isRefusal,
+  listen,
+  type Step,
+  say,
+  unexpected,
+} from "./client-protocol.ts";
+
+export interface TransactionTerms {
+  /** The whole command with its parameters, see `client-mail.ts`. */
+  readonly mail: string;
+  readonly recipients: readonly string[];
+  readonly forwardTo: "all" | "some";
+  readonly framing: "dot" | "chunk";
+  /** MAIL and every RCPT in one write. */
+  readonly pipelining: boolean;
+}
+
+type Refused = Extract<Receipt, { kind: "refused" }>;
+
+export class Transaction implements Conversation {
+  readonly #terms: TransactionTerms;
+  #awaits: "mail" | "rcpt" | "data" | "content" | "rset" = "mail";
+  /** Recipients that have been answered. */
+  #answered = 0;
+  #accepted = 0;
+  #rejected: RejectedRecipient[] = [];
+  /** Known before the RSET that follows it. */
+  #refusal: Refused | null = null;
+  #receipt: Receipt | null = null;
+  /** True once the smarthost has answered MAIL with anything but 421: trying again elsewhere would not be the same. */
+  begun = false;
+
+  constructor(terms: TransactionTerms) {
+    this.#terms = terms;
+  }
+
+  /** What became of the message; only after the conversation is done or lost. */
+  get receipt(): Receipt {
+    const trouble = connectionTrouble("peer disconnected");
+    return this.#receipt ?? { kind: "lost", trouble, unknown: true };
+  }
+
+  start(): Step {
+    const { mail, recipients, pipelining } = this.#terms;
+    return pipelining ? say(mail, ...recipients.map(rcpt)) : say(mail);
+  }
+
+  reply(reply: Reply, ended: boolean): Step {
+    if (this.#awaits === "rset") return this.#afterReset(reply);
+    if (reply.code === 421) return this.#fatal(reply, false);
+    switch (this.#awaits) {
+      case "mail":
+        return this.#afterMail(reply);
+      case "rcpt":
+        return this.#afterRecipient(reply);
+      case "data":
+        return this.#afterData(reply);
+      case "content":
+        return this.#afterContent(reply, ended);
+      default:
+        return assertNever(this.#awaits);
+    }
+  }
+
+  lost(trouble: Trouble, ended: boolean): void {
+    const { reply } = trouble;
+    if (this.#refusal !== null) {
+      this.#receipt = { ...this.#refusal, ended: true };
+    } else if (this.#awaits === "content" && !ended && reply !== null && reply.code >= 500) {
+      // Some hosts refuse for good in the middle of a message (too big, virus) and hang up. To
+      // try again would meet the same refusal and hold up all that waits behind this message.
+      this.#receipt = this.#refused("content", reply, true);
+    } else {
+      this.#receipt = { kind: "lost", trouble, unknown: ended };
+    }
+  }
+
+  #afterMail(reply: Reply): Step {
+    this.begun = true;
+    if (isCompletion(reply)) {
+      this.#awaits = "rcpt";
+      return this.#terms.pipelining ? listen : this.#nextRecipient();
+    }
+    if (!isRefusal(reply)) return this.#fatal(reply, false);
+    this.#refusal = this.#refused("mail", reply, false);
+    if (!this.#terms.pipelining) return this.#finish(this.#refusal, false);
+    // The recipients are on their way already; each is answered too.
+    this.#awaits = "rcpt";
+    return listen;
+  }
+
+  #nextRecipient(): Step {
+    return say(rcpt(this.#terms.recipients[this.#answered] ?? ""));
+  }
+
+  #afterRecipient(reply: Reply): Step {
+    const recipient = this.#terms.recipients[this.#answered] ?? "";
+    if (isRefusal(reply)) this.#rejected.push({ recipient, reply });
+    else if (isCompletion(reply)) this.#accepted += 1;
+    else return this.#fatal(reply, false);
+    this.#answered += 1;
+    if (this.#answered < this.#terms.recipients.length) {
+      return this.#terms.pipelining ? listen : this.#nextRecipient();
+    }
+    return this.#afterRecipients();
+  }
+
+  #afterRecipients(): Step {
+    if (this.#refusal !== null) {
+      return this.#accepted > 0 ? this.#reset() : this.#finish(this.#refusal, false);
+    }
+    const unwanted = this.#terms.forwardTo === "all" && this.#rejected.length > 0;
+    if (unwanted || this.#accepted === 0) {
+      this.#refusal = this.#refused("rcpt", worst(this.#rejected), false);
+      return this.#reset();
+    }
+    if (this.#terms.framing === "chunk") return this.#content();
+    this.#awaits = "data";
+    return say("DATA");
+  }
+
+  #afterData(reply: Reply): Step {
+    if (reply.code === 354) return this.#content();
+    // Any other 2yz or 3yz: the two sides no longer agree where they are. To go on would send the
+    // content as commands.
+    if (!isRefusal(reply)) return this.#fatal(reply, false);
+    this.#refusal = this.#refused("data", reply, false);
+    return this.#reset();
+  }
+
+  #content(): Step {
+    this.#awaits = "content";
+    return { kind: "content", framing: this.#terms.framing };
+  }
+
+  #afterContent(reply: Reply, ended: boolean): Step {
+    if (isRefusal(reply)) {
+      this.#refusal = this.#refused("content", reply, false);
+      return ended ? this.#finish(this.#refusal, false) : this.#reset();
+    }
+    if (!isCompletion(reply)) return this.#fatal(reply, ended);
+    if (!ended) return this.#content();
+    return this.#finish({ kind: "accepted", reply, rejected: this.#rejected }, false);
+  }
+
+  #reset(): Step {
+    this.#awaits = "rset";
+    return say("RSET");
+  }
+
+  /** A host that cannot even reset is not used again, but its refusal stands. */
+  #afterReset(reply: Reply): Step {
+    const ended = !isCompletion(reply);
+    const refusal = this.#refusal ?? this.#refused("rcpt", reply, ended);
+    return this.#finish({ ...refusal, ended }, ended);
+  }
+
+  #refused(step: Refused["step"], reply: Reply, ended: boolean): Refused {
+    return { kind: "refused", step, reply, rejected: this.#rejected, ended };
+  }
+
+  #fatal(reply: Reply, unknown: boolean): Step {
+    return this.#finish({ kind: "lost", trouble: unexpected(reply), unknown }, true);
+  }
+
+  #finish(receipt: Receipt, close: boolean): Step {
+    this.#receipt = receipt;
+    return { kind: "done", close };
+  }
+}
+
+const rcpt = (recipient: string): string => `RCPT TO:<${recipient}>`;
+
+/** A permanent refusal outranks a temporary one. */
+function worst(rejected: readonly RejectedRecipient[]): Reply {
+  const one = rejected.find(({ reply }) => reply.code >= 500) ?? rejected[0];
+  return one?.reply ?? { code: 550, text: "" };
+}
