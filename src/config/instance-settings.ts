@@ -1,0 +1,153 @@
+/** Makes the settings of one instance from its options, defaults included. Pure; wrong values count as not given. */
+import type {
+  ClientConfig,
+  ClientTls,
+  ForwardConfig,
+  InstanceConfig,
+  ListenerConfig,
+  ServerTls,
+  SpoolConfig,
+} from "../core/config.ts";
+import { parsePort } from "../core/endpoint.ts";
+import { interfacesFor } from "./interfaces.ts";
+import { readMilliseconds, readSeconds, readUnsigned } from "./numbers.ts";
+import type { OptionSet } from "./option-set.ts";
+import { absolutePath } from "./paths.ts";
+import { forwardAddress } from "./usage-rules.ts";
+import type { Surroundings } from "./validate.ts";
+import { readAnonymous, readClientSmtp, readServerSmtp, readTlsVersions } from "./words.ts";
+
+const SPOOL_DIRECTORIES = ["/var/spool/relayd", "/var/spool/emailrelay"] as const;
+const TRIAL_PORT = 10025;
+
+export function instanceSettings(options: OptionSet, surroundings: Surroundings): InstanceConfig {
+  return {
+    name: options.prefix,
+    domain: options.text("domain"),
+    spool: spoolSettings(options, surroundings),
+    listener: listenerSettings(options, surroundings),
+    forward: forwardSettings(options, surroundings),
+  };
+}
+
+function spoolSettings(options: OptionSet, surroundings: Surroundings): SpoolConfig {
+  const given = options.text("spool-dir") ?? (options.has("trial") ? "spool" : null);
+  const [ours, theirs] = SPOOL_DIRECTORIES;
+  const usual = !surroundings.exists(ours) && surroundings.exists(theirs) ? theirs : ours;
+  return {
+    directory: given === null ? usual : absolutePath(given, surroundings),
+    sync: !options.has("no-sync"),
+    shared: options.has("shared-spool"),
+  };
+}
+
+function listenerSettings(options: OptionSet, surroundings: Surroundings): ListenerConfig | null {
+  if (options.has("dont-serve") || options.has("no-smtp") || options.has("as-client")) return null;
+  const { client: _, ...anonymous } = readAnonymous(options.text("anonymous")).settings;
+  const secrets = options.text("server-auth");
+  const trial = options.has("trial");
+  const interfaces = interfacesFor("smtp", options.list("interface"));
+  const loopback = [{ kind: "address", host: "127.0.0.1" }] as const;
+  return {
+    port: listenerPort(options),
+    interfaces: trial && interfaces.length === 0 ? loopback : interfaces,
+    remoteClients: options.has("remote-clients"),
+    maxSizeBytes: readUnsigned(options.text("size")) ?? 0,
+    idleTimeoutMs: readMilliseconds(options.text("idle-timeout"), 60),
+    sessionTimeoutMs: readMilliseconds(options.text("session-timeout"), 86_400),
+    messageTimeoutMs: readMilliseconds(options.text("message-timeout"), 3600),
+    maxRecipients: readUnsigned(options.text("max-recipients")) ?? 1000,
+    maxHops: readUnsigned(options.text("max-hops")) ?? 100,
+    bareNewlines: bareNewlines(options.text("bare-newlines")),
+    anonymous,
+    smtp: readServerSmtp(options.list("server-smtp-config")).settings,
+    secrets: secrets === null ? null : absolutePath(secrets, surroundings),
+    authConfig: options.text("server-auth-config") ?? "",
+    tls: serverTls(options, surroundings),
+  };
+}
+
+function listenerPort(options: OptionSet): number {
+  const trial = options.has("trial");
+  const given = parsePort((trial ? options.text("trial") : null) || (options.text("port") ?? ""));
+  return given ?? (trial ? TRIAL_PORT : 25);
+}
+
+function bareNewlines(text: string | null): ListenerConfig["bareNewlines"] {
+  return text === "reject" || text === "accept" ? text : "fix";
+}
+
+function serverTls(options: OptionSet, surroundings: Surroundings): ServerTls | null {
+  const implicit = options.has("server-tls-connection");
+  if (!implicit && !options.has("server-tls")) return null;
+  return {
+    mode: implicit ? "implicit" : "starttls",
+    required: options.has("server-tls-required"),
+    certificate: certificates(options, "server-tls-certificate", surroundings),
+    verify: authorities(options.text("server-tls-verify"), surroundings),
+    versions: readTlsVersions(options.list("tls-config")).settings,
+  };
+}
+
+function forwardSettings(options: OptionSet, surroundings: Surroundings): ForwardConfig | null {
+  const trial = options.has("trial");
+  // The trial smarthost chooses its port when it starts.
+  const to = trial ? "127.0.0.1:0" : (forwardAddress(options)?.text ?? null);
+  if (to === null) return null;
+  const poll = readUnsigned(options.text("poll"));
+  const asProxy = options.has("as-proxy") && !options.has("as-client");
+  const disconnect = asProxy || trial || options.has("forward-on-disconnect");
+  return {
+    to,
+    atStart: options.has("forward") || options.has("as-client"),
+    onDisconnect: disconnect || poll === 0,
+    immediate: options.has("immediate"),
+    pollSeconds: poll === null || poll === 0 ? null : readSeconds(options.text("poll"), 0),
+    recipients: options.has("forward-to-some") ? "some" : "all",
+    client: clientSettings(options, surroundings),
+  };
+}
+
+function clientSettings(options: OptionSet, surroundings: Surroundings): ClientConfig {
+  const secrets = options.text("client-auth");
+  const isFile = secrets !== null && !secrets.startsWith("plain:");
+  return {
+    interface: options.text("client-interface"),
+    connectionTimeoutMs: readMilliseconds(options.text("connection-timeout"), 40),
+    responseTimeoutMs: readMilliseconds(options.text("response-timeout"), 60),
+    promptTimeoutMs: readMilliseconds(options.text("prompt-timeout"), 20),
+    messageTimeoutMs: readMilliseconds(options.text("forward-timeout"), 3600),
+    smtp: readClientSmtp(options.list("client-smtp-config")).settings,
+    anonymous: readAnonymous(options.text("anonymous")).settings.client,
+    secrets: isFile ? absolutePath(secrets, surroundings) : secrets,
+    authConfig: options.text("client-auth-config") ?? "",
+    tls: clientTls(options, surroundings),
+  };
+}
+
+function clientTls(options: OptionSet, surroundings: Surroundings): ClientTls | null {
+  const implicit = options.has("client-tls-connection");
+  if (!implicit && !options.has("client-tls")) return null;
+  return {
+    mode: implicit ? "implicit" : "starttls",
+    required: options.has("client-tls-required"),
+    certificate: certificates(options, "client-tls-certificate", surroundings),
+    verify: authorities(options.text("client-tls-verify"), surroundings),
+    verifyName: options.text("client-tls-verify-name"),
+    serverName: options.text("client-tls-server-name"),
+    versions: readTlsVersions(options.list("tls-config")).settings,
+  };
+}
+
+function certificates(
+  options: OptionSet,
+  name: "server-tls-certificate" | "client-tls-certificate",
+  surroundings: Surroundings,
+): string[] {
+  return options.list(name).map((path) => absolutePath(path, surroundings));
+}
+
+/** "<default>" and "<none>" are words, not files. */
+function authorities(text: string | null, surroundings: Surroundings): string | null {
+  return text === null || text.startsWith("<") ? text : absolutePath(text, surroundings);
+}
