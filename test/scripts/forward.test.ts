@@ -132,11 +132,12 @@ test("relayd-forward.sh does nothing while it is under way", { skip }, async () 
     RELAYD_DAEMON: "waiting",
     RELAYD_FORWARD_LOG: "-",
   };
-  // The first run tells that it holds the lock, then waits until somebody reads from the fifo.
+  // The first run tells that it holds the lock, then waits until somebody writes to the fifo. Were a
+  // second one let in, it would find the mark of the first.
   await promisify(execFile)("mkfifo", [join(tree.root, "started"), join(tree.root, "end")]);
   await tree.program(
     "waiting",
-    `#!/bin/sh\necho started >'${tree.root}/started'\ncat '${tree.root}/end'\n`,
+    `#!/bin/sh\ncd '${tree.root}' && mkdir mark || exit 9\necho started >started\ncat end\n`,
   );
   const first = tree.run("scripts/relayd-forward.sh", [], env);
   await readFile(join(tree.root, "started"));
