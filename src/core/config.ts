@@ -29,8 +29,6 @@ export interface LogConfig {
   /** null: standard error. May contain %d and %h. */
   readonly file: string | null;
   readonly stderr: boolean;
-  /** Only warnings and errors go to standard error: it is about to be closed, and syslog has the rest. */
-  readonly stderrWarningsOnly?: boolean;
   /** What goes to standard error; "all" when not given. */
   readonly stderrLevel?: "all" | "warnings";
   /** null: no syslog. */
