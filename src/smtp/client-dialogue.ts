@@ -30,7 +30,11 @@ const QUIT_MS = 1000;
 export interface DialogueTerms {
   readonly peer: Peer;
   readonly journal: Journal;
-  /** For each reply as a whole, and for each pause in which the peer takes no content; 0 for no limit. */
+  /**
+   * For each reply as a whole, and for each pause in which the peer takes no content; 0 for no limit.
+   * Also for the answer to the final dot: RFC 5321 4.5.3.2.6 would wait ten minutes, but
+   * --response-timeout is the operator's word.
+   */
   readonly responseMs: number;
 }
 

@@ -143,8 +143,10 @@ export class Transaction implements Conversation {
 
   #afterContent(reply: Reply, ended: boolean): Step {
     if (isRefusal(reply)) {
+      // RSET after the final dot as well: some hosts (Postfix's end-of-data restrictions) refuse the
+      // content but keep the transaction, and would refuse the next message as a nested MAIL.
       this.#refusal = this.#refused("content", reply, false);
-      return ended ? this.#finish(this.#refusal, false) : this.#reset();
+      return this.#reset();
     }
     if (!isCompletion(reply)) return this.#fatal(reply, ended);
     if (!ended) return this.#content();

@@ -1,6 +1,7 @@
 /** Gets a connection to a smarthost: a literal address, a name, a unix socket, or through a proxy. */
 import { type LookupAddress, lookup } from "node:dns";
 import { createConnection, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
+import type { Clock } from "../core/clock.ts";
 import { displayAddress, type Endpoint } from "../core/endpoint.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import { askSocks } from "./socks.ts";
@@ -11,6 +12,7 @@ export interface ConnectTerms {
   /** For resolving and connecting together; 0 for no limit. */
   readonly timeoutMs: number;
   readonly journal: Journal;
+  readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
@@ -28,8 +30,8 @@ const ANY: readonly string[] = ["0.0.0.0", "::"];
 /** Rejects only when the signal is aborted. */
 export async function connect(endpoint: Endpoint, terms: ConnectTerms): Promise<Connected> {
   terms.signal.throwIfAborted();
-  const started = performance.now();
-  const left = (): number => terms.timeoutMs - (performance.now() - started);
+  const started = terms.clock.monotonic();
+  const left = (): number => terms.timeoutMs - (terms.clock.monotonic() - started);
   if (endpoint.kind === "unix") return await unixSocket(endpoint.path, terms);
 
   const near = endpoint.socks ?? endpoint;

@@ -175,7 +175,7 @@ class Approach {
   }
 
   async make(ready: (live: Live) => void): Promise<Trouble | null> {
-    const { config, journal } = this.#terms;
+    const { config, journal, clock } = this.#terms;
     const endpoint = parseEndpoint(this.#to.address);
     if (endpoint === null) {
       return unconnected(`connect failure: invalid address: ${this.#to.address}`);
@@ -184,6 +184,7 @@ class Approach {
       interface: config.interface,
       timeoutMs: config.connectionTimeoutMs,
       journal,
+      clock,
       signal: this.#signal,
     });
     if (made.kind === "failed") return unconnected(made.why);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -150,20 +151,27 @@ test("a client certificate is shown, and the server name said", async () => {
 });
 
 test("a server that refuses our certificate after a TLS 1.3 handshake is TLS trouble", async () => {
-  const wrong = otherCa.issue("client.test");
-  const options: TlsOptions = {
-    ...identity(server),
-    requestCert: true,
-    rejectUnauthorized: true,
-    ca: readFileSync(ca.certificate),
-  };
-  const { receipt } = await deliver({ certificate: [wrong.combined] }, async (connection) => {
-    await connection.greet("STARTTLS");
-    await connection.answer("STARTTLS", "220 go");
-    await connection.startTls(options);
-    await connection.gone();
+  const files = ["-cert", server.certificate, "-key", server.key, "-CAfile", ca.certificate];
+  const strict = ["-Verify", "1", "-verify_return_error", "-accept", "127.0.0.1:0"];
+  const program = spawn("openssl", ["s_server", ...files, ...strict], { stdio: "pipe" });
+  program.stdin.on("error", () => undefined);
+  const address = await new Promise<string>((resolve, reject) => {
+    let text = "";
+    program.stdout.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const [, found] = /^ACCEPT (\S+)$/m.exec(text) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    program.once("exit", () => reject(new Error(`openssl s_server said: ${text}`)));
   });
-  assert.equal(receipt.kind, "lost");
+  const wrong = otherCa.issue("client.test");
+  const tls: ClientTls = { ...tlsDefaults, mode: "implicit", certificate: [wrong.combined] };
+  await using client = testClient({ config: { tls } });
+  const receipt = await client.deliver(address, aMessage);
+  program.kill("SIGKILL");
+  assert.equal(receipt.kind === "lost" && receipt.trouble.kind, "tls");
+  const failed = client.events.find(({ kind }) => kind === "tls.failed");
+  assert.match(failed?.kind === "tls.failed" ? failed.why : "", /^SSL_read\(\): \[.*unknown ca\]$/);
 });
 
 test("implicit TLS comes before the greeting", async () => {
