@@ -16,6 +16,7 @@ import { Patience } from "./patience.ts";
 import { MAX_LINE_BYTES, ServerProtocol, type ServerRules } from "./server-protocol.ts";
 import { replyText, type ServerStep } from "./server-reply.ts";
 import { type Secured, type ServerKeys, secure } from "./server-tls.ts";
+import { Wire } from "./wire.ts";
 
 /** What a session needs of its listener. */
 export interface SessionHouse {
@@ -28,8 +29,6 @@ export interface SessionHouse {
   readonly signal: AbortSignal;
 }
 
-/** Replies of pipelined commands are gathered up to here. */
-const BATCH_CHARACTERS = 16384;
 /** Unread input of a client that has to wait. */
 const INPUT_BYTES = 65536;
 
@@ -52,16 +51,11 @@ export class Session {
   readonly #desk: ContentDesk;
   readonly #input = new LineReader(MAX_LINE_BYTES);
   readonly #patience: Patience;
-  #socket: Socket;
-  /** Replies not yet written. */
-  #out = "";
+  readonly #wire: Wire;
   /** The verifier, the store, a handshake or a delay is at work: the client's next line waits. */
   #busy = false;
-  /** The client does not read our replies. */
-  #blocked = false;
   /** There is no room for more content at the moment. */
   #full = false;
-  #paused = false;
   /** The client has closed its sending side. */
   #ended = false;
   /** Octets to throw away, then this step. */
@@ -71,7 +65,7 @@ export class Session {
 
   constructor({ house, socket, peer, reception, whenGone }: SessionOptions) {
     this.#house = house;
-    this.#socket = socket;
+    this.#wire = new Wire(socket);
     this.#peer = peer;
     this.#protocol = new ServerProtocol(house.rules, peer);
     this.#desk = new ContentDesk({
@@ -93,24 +87,24 @@ export class Session {
   start(): void {
     const { config, journal } = this.#house.rules;
     journal.tell({ kind: "session.opened", server: "smtp", peer: this.#peer });
-    this.#socket.on("error", () => this.#finish("peer disconnected"));
+    this.#wire.socket.on("error", () => this.#finish("peer disconnected"));
     if (config.tls?.mode === "implicit") {
       this.#upgrade();
       return;
     }
-    this.#listen(this.#socket);
+    this.#listen(this.#wire.socket);
     this.#greet();
   }
 
   /** The listener's tick: ends what takes too long. */
   check(now: number): void {
     if (this.#over) {
-      if (this.#patience.lingered(now)) this.#socket.destroy();
+      if (this.#patience.lingered(now)) this.#wire.destroy();
       return;
     }
     const why = this.#patience.exhausted(now, this.#busy);
     if (why === null) return;
-    if (this.#patience.handshaking) this.#socket.destroy();
+    if (this.#patience.handshaking) this.#wire.destroy();
     else this.#finishAfter("421 4.4.2 timed out", why);
   }
 
@@ -124,7 +118,7 @@ export class Session {
   /** Ends at once. */
   destroy(): void {
     this.#finish(SHUTTING_DOWN);
-    this.#socket.destroy();
+    this.#wire.destroy();
   }
 
   #listen(socket: Socket): void {
@@ -135,7 +129,7 @@ export class Session {
 
   #greet(): void {
     this.#say(this.#protocol.greeting());
-    this.#flush();
+    this.#wire.flush();
   }
 
   #read(chunk: Buffer): void {
@@ -158,22 +152,18 @@ export class Session {
   }
 
   get #waiting(): boolean {
-    return this.#busy || this.#blocked || this.#full;
+    return this.#busy || this.#wire.blocked || this.#full;
   }
 
   #pauseIfFull(): void {
-    if (this.#paused || (this.#input.pending < INPUT_BYTES && !this.#full)) return;
-    this.#paused = true;
-    this.#socket.pause();
+    if (this.#full || this.#input.pending >= INPUT_BYTES) this.#wire.pause();
   }
 
   /** Goes on after waiting. */
   #goOn(): void {
     if (this.#over || this.#waiting) return;
     this.#pump();
-    if (!this.#paused || this.#waiting || this.#over) return;
-    this.#paused = false;
-    this.#socket.resume();
+    if (!this.#waiting && !this.#over) this.#wire.resume();
   }
 
   #endOfInput(): void {
@@ -183,7 +173,7 @@ export class Session {
 
   #drained(): void {
     this.#patience.heard(this.#house.clock.monotonic());
-    this.#blocked = false;
+    this.#wire.blocked = false;
     this.#goOn();
   }
 
@@ -200,7 +190,7 @@ export class Session {
     const { receiving, open } = this.#desk;
     this.#patience.note(this.#input.partial || this.#skip !== null, receiving || open);
     if (this.#busy) return;
-    this.#flush();
+    this.#wire.flush();
     if (this.#draining && !receiving) this.#finishAfter(GOODBYE, SHUTTING_DOWN);
     else if (this.#ended && !this.#waiting) this.#finishAfter("", "peer disconnected");
   }
@@ -269,6 +259,8 @@ export class Session {
         if (!this.#protocol.betweenChunks) this.#desk.abandon();
         return true;
       case "end":
+        // The store may take its time; what was answered before need not wait for it.
+        this.#wire.flush();
         this.#busy = true;
         this.#desk.finish();
         return false;
@@ -328,27 +320,23 @@ export class Session {
   #startTls(reply: string): void {
     this.#busy = true;
     this.#say(reply);
-    const text = this.#out;
-    this.#out = "";
-    this.#socket.write(text, () => this.#upgrade());
+    this.#wire.flushThen(() => this.#upgrade());
   }
 
   #upgrade(): void {
-    const plain = this.#socket;
     const { keys, rules } = this.#house;
     if (keys === null || this.#over) return;
     this.#busy = true;
-    for (const event of ["data", "end", "drain"]) plain.removeAllListeners(event);
-    while (plain.read() !== null);
+    this.#wire.quiet();
     this.#input.clear();
     this.#patience.handshaking = true;
-    secure(plain, keys).then(
+    secure(this.#wire.socket, keys).then(
       (secured) => this.#secured(secured, rules),
       (error: unknown) => {
         const why = `tls error: SSL_accept(): [${describeError(error)}]`;
         if (!this.#over) rules.journal.tell({ kind: "tls.failed", peer: this.#peer, why });
         this.#finish("peer disconnected: ssl accept");
-        plain.destroy();
+        this.#wire.destroy();
       },
     );
   }
@@ -360,9 +348,8 @@ export class Session {
     }
     const { protocol, cipher } = encryption;
     journal.tell({ kind: "tls.established", peer: this.#peer, protocol, cipher });
-    this.#socket = socket;
+    this.#wire.replace(socket);
     this.#patience.handshaking = false;
-    this.#paused = false;
     this.#protocol.secured(encryption);
     socket.on("error", () => this.#finish("peer disconnected"));
     this.#listen(socket);
@@ -375,14 +362,7 @@ export class Session {
     if (this.#house.rules.journal.detail) {
       for (const line of text.split("\r\n")) this.#trace("tx", line);
     }
-    this.#out += `${text}\r\n`;
-    if (this.#out.length >= BATCH_CHARACTERS) this.#flush();
-  }
-
-  #flush(): void {
-    if (this.#out === "") return;
-    this.#blocked = !this.#socket.write(this.#out);
-    this.#out = "";
+    this.#wire.say(text);
   }
 
   #trace(direction: "rx" | "tx", text: string): void {
@@ -393,13 +373,8 @@ export class Session {
   #finishAfter(reply: string, why: string): void {
     if (this.#over) return;
     this.#say(reply);
-    const last = this.#out;
-    this.#out = "";
     this.#finish(why);
-    if (last === "") this.#socket.end();
-    else this.#socket.end(last);
-    if (this.#house.rules.config.smtp.linger) this.#socket.resume();
-    else this.#socket.destroySoon();
+    this.#wire.end(this.#house.rules.config.smtp.linger);
   }
 
   #finish(why: string): void {

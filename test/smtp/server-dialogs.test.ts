@@ -35,13 +35,12 @@ async function play(text: string): Promise<void> {
     .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]);
   const all = (key: string): string[] =>
     fields.filter(([found]) => found === key).map(([, value = ""]) => value);
-  const json = <T>(key: string): T | undefined => {
-    const [value] = all(key);
-    return value === undefined ? undefined : JSON.parse(value);
-  };
+  const accounts = all("accounts").map((json): Parameters<typeof testAccounts>[0] =>
+    JSON.parse(json),
+  )[0];
+  const given = all("config").map((json): Partial<ListenerConfig> => JSON.parse(json))[0];
 
   using ca = all("tls").length > 0 ? makeTestCa() : null;
-  const given = json<Partial<ListenerConfig>>("config") ?? {};
   const tls: ServerTls | null =
     ca === null
       ? null
@@ -52,9 +51,8 @@ async function play(text: string): Promise<void> {
           verify: null,
           versions: { min: null, max: null },
         };
-  const accounts = json<Parameters<typeof testAccounts>[0]>("accounts");
   await using listening = await testListener({
-    config: { ...given, smtp: { ...plainConfig.smtp, ...given.smtp }, tls },
+    config: { ...given, smtp: { ...plainConfig.smtp, ...given?.smtp }, tls },
     ...(accounts === undefined ? {} : { accounts: testAccounts(accounts) }),
     ...(all("verifier").length > 0 ? { verifier: scriptedVerifier } : {}),
   });
@@ -72,8 +70,7 @@ async function play(text: string): Promise<void> {
       wanted.map((one): unknown => JSON.parse(one)),
     );
   }
-  const envelope = json<object>("envelope");
-  if (envelope !== undefined) {
+  for (const envelope of all("envelope").map((json): object => JSON.parse(json))) {
     const last = listening.messages.at(-1)?.submission.envelope;
     assert.deepEqual({ ...last, ...envelope }, last);
   }

@@ -84,10 +84,10 @@ export class RawClient implements AsyncDisposable {
   async startTls(options: ConnectionOptions = {}): Promise<void> {
     const plain = this.#socket;
     for (const event of ["data", "end", "close"]) plain.removeAllListeners(event);
+    plain.on("close", () => this.#gone());
     const encrypted = connectTls({ rejectUnauthorized: false, ...options, socket: plain });
     await once(encrypted, "secureConnect");
     this.#socket = encrypted;
-    this.#closed = false;
     this.#text = "";
     this.#listen(encrypted);
   }
@@ -104,13 +104,12 @@ export class RawClient implements AsyncDisposable {
       this.#text += chunk.toString("utf8");
       this.#wake?.();
     });
-    const gone = () => {
-      this.#closed = true;
-      this.#wake?.();
-    };
-    socket.on("end", gone);
-    socket.on("close", gone);
-    socket.on("error", gone);
+    for (const event of ["end", "close", "error"]) socket.on(event, () => this.#gone());
+  }
+
+  #gone(): void {
+    this.#closed = true;
+    this.#wake?.();
   }
 
   async #more(): Promise<void> {

@@ -1,6 +1,7 @@
 /** A listener for tests: a reception that remembers, accounts and a verifier as simple as possible. */
 import { createHmac } from "node:crypto";
 import type { SaslServer, SaslStep, ServerAccounts, Trust } from "../../src/core/auth.ts";
+import type { Clock } from "../../src/core/clock.ts";
 import type { ListenerConfig } from "../../src/core/config.ts";
 import type { RelayEvent } from "../../src/core/events.ts";
 import type { Reception, Submission } from "../../src/core/intake.ts";
@@ -209,3 +210,40 @@ export const scriptedVerifier: Verifier = {
     return { kind: "remote", address: user === "rewrite" ? "new@addr" : recipient };
   },
 };
+
+/** A clock that stands still until it is told to go on. */
+export class ManualClock implements Clock {
+  #time = 0;
+  readonly #sleepers: { readonly until: number; readonly wake: () => void }[] = [];
+
+  now(): number {
+    return Date.UTC(2026, 10, 21) + this.#time;
+  }
+
+  monotonic(): number {
+    return this.#time;
+  }
+
+  async sleep(ms: number, signal: AbortSignal): Promise<void> {
+    const until = this.#time + ms;
+    await new Promise<void>((resolve, reject) => {
+      this.#sleepers.push({ until, wake: resolve });
+      signal.addEventListener("abort", () => reject(new Error("Sleep was interrupted")), {
+        once: true,
+      });
+    });
+  }
+
+  /** Goes on second by second, so that whoever sleeps again is woken again. */
+  async advance(seconds: number): Promise<void> {
+    for (let second = 0; second < seconds; second += 1) {
+      this.#time += 1000;
+      const due = this.#sleepers.filter(({ until }) => until <= this.#time);
+      for (const one of due) {
+        this.#sleepers.splice(this.#sleepers.indexOf(one), 1);
+        one.wake();
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}

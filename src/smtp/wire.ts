@@ -1,0 +1,81 @@
+/** The writing side of a session's connection, and its brake: replies of a batch go out in one write. */
+import type { Socket } from "node:net";
+
+/** Replies of pipelined commands are gathered up to here. */
+const BATCH_CHARACTERS = 16384;
+
+export class Wire {
+  #socket: Socket;
+  #out = "";
+  #paused = false;
+  /** The client does not read our replies. */
+  blocked = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  get socket(): Socket {
+    return this.#socket;
+  }
+
+  /** From now on everything goes through the encrypted connection. */
+  replace(socket: Socket): void {
+    this.#socket = socket;
+    this.#paused = false;
+    this.blocked = false;
+  }
+
+  /** Gathers; a batch that becomes long is written. */
+  say(text: string): void {
+    this.#out += `${text}\r\n`;
+    if (this.#out.length >= BATCH_CHARACTERS) this.flush();
+  }
+
+  flush(): void {
+    if (this.#out === "") return;
+    this.blocked = !this.#socket.write(this.#out);
+    this.#out = "";
+  }
+
+  /** Writes what was gathered, and calls back when it has left us. */
+  flushThen(done: () => void): void {
+    const text = this.#out;
+    this.#out = "";
+    this.#socket.write(text, done);
+  }
+
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  /** Takes the listeners away and throws away what has been read but not looked at. */
+  quiet(): void {
+    for (const event of ["data", "end", "drain"]) this.#socket.removeAllListeners(event);
+    while (this.#socket.read() !== null);
+  }
+
+  /**
+   * Writes the last words and closes our side. With `linger` the client may still send, to nobody, until it
+   * has closed too: a reset in the middle of its writing could cost it our last words.
+   */
+  end(linger: boolean): void {
+    if (this.#out === "") this.#socket.end();
+    else this.#socket.end(this.#out);
+    this.#out = "";
+    if (linger) this.#socket.resume();
+    else this.#socket.destroySoon();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
