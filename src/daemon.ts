@@ -29,13 +29,13 @@ export interface DaemonOptions {
 interface Occupied {
   readonly log: Log;
   readonly account: Account | null;
-  readonly instances: readonly Instance[];
-  readonly trial: { close(): Promise<void> } | null;
+  readonly instances: Instance[];
+  trial: { close(): Promise<void> } | null;
 }
 
 /** Opens log, spools, secrets and ports, in this order, and gives up root. Throws RelayError before any mail is taken. */
 export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { config, version } = options;
+  const { config } = options;
   const account = startedByRoot() && config.user !== "root" ? findAccount(config.user) : null;
   const log = openLog({
     config: config.log,
@@ -44,14 +44,26 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     clock: systemClock,
     group: account?.gid ?? null,
   });
+  const occupied: Occupied = { log, account, instances: [], trial: null };
+  try {
+    await occupy(occupied, options);
+  } catch (error) {
+    await vacate(occupied, AbortSignal.abort());
+    throw error;
+  }
+  return new Daemon(options, occupied);
+}
+
+async function occupy(occupied: Occupied, { config, version }: DaemonOptions): Promise<void> {
+  const { account, log } = occupied;
   const trial = config.trial ? await openTrial(config) : null;
+  occupied.trial = trial;
   const configs = config.instances.map((one) => (trial === null ? one : trial.redirect(one)));
   if (account !== null) takeIdentity(account, configs, log.journal(""));
 
   const named = configs.some((one) => one.domain === null) ? await ownDomain() : "";
-  const instances: Instance[] = [];
   for (const one of configs) {
-    instances.push(
+    occupied.instances.push(
       await Instance.open({
         config: one,
         domain: one.domain ?? named,
@@ -65,9 +77,15 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     );
   }
   await withRoot(account, async () => {
-    for (const instance of instances) await instance.bind();
+    for (const instance of occupied.instances) await instance.bind();
   });
-  return new Daemon(options, { log, account, instances, trial });
+}
+
+/** Ends everything in reverse order; when `signal` is aborted, at once. */
+async function vacate(occupied: Occupied, signal: AbortSignal): Promise<void> {
+  for (const instance of [...occupied.instances].reverse()) await instance.close(signal);
+  await occupied.trial?.close();
+  await occupied.log.close();
 }
 
 export class Daemon {
@@ -100,8 +118,6 @@ export class Daemon {
       const path = config.pidFile;
       asRoot(() => removePidFile(path, process.pid));
     }
-    await this.#occupied.trial?.close();
-    await this.#occupied.log.close();
     return code;
   }
 
@@ -145,9 +161,7 @@ export class Daemon {
     if (this.#leaving) return this.#giveUp.abort();
     this.#leaving = true;
     const grace = setTimeout(() => this.#giveUp.abort(), this.#options.config.graceSeconds * 1000);
-    for (const instance of [...this.#occupied.instances].reverse()) {
-      await instance.close(this.#giveUp.signal);
-    }
+    await vacate(this.#occupied, this.#giveUp.signal);
     clearTimeout(grace);
     this.#left(code);
   }

@@ -39,7 +39,7 @@ export async function main(start: Start): Promise<number> {
       return reading.exitCode;
     case "check": {
       const { checkConfiguration } = await import("./check-config.ts");
-      return await checkConfiguration(reading, (line) => process.stdout.write(`${line}\n`));
+      return checkConfiguration(reading, (line) => process.stdout.write(`${line}\n`));
     }
     case "run":
       break;

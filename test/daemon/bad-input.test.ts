@@ -4,8 +4,10 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -26,13 +28,14 @@ async function drain(spool: string, address: string) {
 
 /** A small file system of its own, so that it can be filled. */
 function mountSmall(options: string): string | null {
-  const directory = temporary();
   if (process.getuid?.() !== 0) return null;
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", directory]).status !== 0) {
-    return null;
-  }
-  after(() => spawnSync("umount", [directory]));
-  return directory;
+  const directory = mkdtempSync("/tmp/relayd-small-");
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", directory]);
+  after(() => {
+    spawnSync("umount", [directory]);
+    rmdirSync(directory);
+  });
+  return mounted.status === 0 ? directory : null;
 }
 
 test("links, pipes and directories named like envelopes are skipped and named, the rest goes on", async () => {
