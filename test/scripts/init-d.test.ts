@@ -24,6 +24,11 @@ async function configure(tree: TempTree, port: number): Promise<void> {
   await writeFile(join(tree.root, "etc/relayd.conf"), `${lines.join("\n")}\n`);
 }
 
+/** The machine's own log is no place for a test's lines. */
+function logToFile(tree: TempTree): Record<string, string> {
+  return { RELAYD_SYSLOG: `--no-syslog --log-file=${tree.root}/var/log/relayd.log` };
+}
+
 async function writePid(tree: TempTree, pid: number | string): Promise<void> {
   await mkdir(join(tree.root, "run/relayd"), { recursive: true });
   await writeFile(join(tree.root, "run/relayd/relayd.pid"), `${pid}\n`);
@@ -44,7 +49,7 @@ test("init.d/relayd starts, tells, reloads, restarts and stops the daemon", { sk
   await using tree = await tempTree();
   const port = await freePort();
   await configure(tree, port);
-  const env = { RELAYD_SYSLOG: "--no-syslog" };
+  const env = logToFile(tree);
   try {
     const started = await tree.run(script, ["start"], env);
     assert.equal(started.stderr, "");
@@ -85,7 +90,7 @@ test("init.d/relayd start fails with the daemon's reason when the port is taken"
   const other = createServer().listen(0, "127.0.0.1");
   await once(other, "listening");
   await configure(tree, (other.address() as AddressInfo).port);
-  const done = await tree.run(script, ["start"], { RELAYD_SYSLOG: "--no-syslog" });
+  const done = await tree.run(script, ["start"], logToFile(tree));
   other.close();
   assert.match(done.stderr, /relayd: error: .*address already in use/);
   assert.match(done.stdout, / \.\.\. failed!\n$/);
