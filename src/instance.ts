@@ -6,6 +6,7 @@ import { describeError } from "./core/errors.ts";
 import type { Journal, RelayEvent } from "./core/events.ts";
 import type { Transport } from "./core/transport.ts";
 import { acceptAll } from "./core/verifier.ts";
+import { asRoot } from "./io/identity.ts";
 import type { Stations } from "./relay/journey.ts";
 import { receptionOpener } from "./relay/reception.ts";
 import { type RunResult, run } from "./relay/run.ts";
@@ -93,7 +94,9 @@ export class Instance {
   /** Reads secrets and certificates and opens the ports, with the rights that this needs. Throws BIND, TLS_SETUP, SECRETS_SYNTAX. */
   async bind(): Promise<void> {
     const { config } = this.#options;
-    if (config.forward?.client.secrets !== undefined && config.forward.client.secrets !== null) {
+    const client = config.forward?.client;
+    // What needs rights is read now; a client without secrets and keys is loaded when there is mail.
+    if (client !== undefined && (client.secrets !== null || client.tls !== null)) {
       await this.#openClientRoom();
     }
     if (config.listener !== null) this.#listener = await this.#listen(config.listener);
@@ -188,7 +191,7 @@ export class Instance {
         onClosed: () => this.#sessionClosed(),
       }),
     });
-    this.#reloadable.push({ reload: () => listener.reloadTls() });
+    this.#reloadable.push({ reload: () => asRoot(() => listener.reloadTls()) });
     return listener;
   }
 
@@ -218,15 +221,18 @@ export class Instance {
 
   async #makeClientRoom(forward: ForwardConfig): Promise<() => Transport> {
     const { domain, journal, clock, readSecret } = this.#options;
-    const [{ openTransport }, { openClientAccounts }] = await Promise.all([
+    const [{ openTransport }, { openClientTls }, { openClientAccounts }] = await Promise.all([
       import("./smtp/transport.ts"),
+      import("./smtp/client-tls.ts"),
       import("./auth/client-accounts.ts"),
     ]);
     const { client, recipients } = forward;
+    const tls = client.tls === null ? null : openClientTls(client.tls);
     const { secrets, authConfig } = client;
     const accounts = openClientAccounts({ secrets, authConfig, journal, clock, read: readSecret });
     this.#reloadable.push(accounts);
-    return () => openTransport({ config: client, recipients, domain, accounts, journal, clock });
+    const terms = { config: client, recipients, domain, accounts, journal, clock, tls };
+    return () => openTransport(terms);
   }
 
   #sessionClosed(): void {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import * as tls from "node:tls";
 import type { ClientTls, TlsVersions } from "../core/config.ts";
 import { describeError, RelayError } from "../core/errors.ts";
+import { asRoot } from "../io/identity.ts";
 
 /** Where distributions keep the certificates that the machine's administrator trusts. */
 const SYSTEM_BUNDLES: readonly string[] = [
@@ -28,11 +29,11 @@ export function openClientTls(settings: ClientTls): ClientTlsFiles {
   return {
     settings,
     context: (warn) => {
-      const now = fingerprint(settings);
+      const now = asRoot(() => fingerprint(settings));
       if (now === seen) return context;
       seen = now;
       try {
-        context = load(settings);
+        context = asRoot(() => load(settings));
       } catch (error) {
         warn(`keeping the tls certificates in use: ${describeError(error)}`);
       }
