@@ -33,6 +33,9 @@ export type Taken =
   | { readonly kind: "chunk"; readonly size: number; readonly tooBig: boolean }
   | { readonly kind: "end" };
 
+/** Longer lines are told of; they are against RFC 5322 2.1.1, but pass. */
+const LONG_LINE = 1000;
+
 const MORE: Taken = { kind: "more" };
 const FULL: Taken = { kind: "full" };
 const END: Taken = { kind: "end" };
@@ -204,16 +207,24 @@ export class ContentDesk {
   #judge(reader: DataReader): Reply | null {
     const { house, peer } = this.#options;
     const { bareNewlines } = house.rules.config;
+    if (reader.longestLine > LONG_LINE) {
+      this.#warn(`very long line detected: ${reader.longestLine} > ${LONG_LINE}`);
+    }
     if (reader.nul) return { code: 550, text: "5.6.11 NUL in message content" };
     if (reader.bareNewlines === 0) return null;
     if (bareNewlines === "reject")
       return { code: 550, text: "5.6.11 bare CR or LF in message content" };
     if (bareNewlines === "fix") {
       const from = displayAddress(peer.address, peer.port);
-      const text = `bare CR or LF in message content from ${from}: ${reader.bareNewlines} stored as CRLF`;
-      house.rules.journal.tell({ kind: "note", level: "warning", detail: false, text });
+      const count = `${reader.bareNewlines} stored as CRLF`;
+      this.#warn(`bare CR or LF in message content from ${from}: ${count}`);
     }
     return null;
+  }
+
+  #warn(text: string): void {
+    const { journal } = this.#options.house.rules;
+    journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
 
   #trace(text: string): void {

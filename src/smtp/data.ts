@@ -20,6 +20,10 @@ type State = "line start" | "in line" | "after CR" | "dot" | "dot CR";
 export class DataReader {
   readonly #fix: boolean;
   #state: State = "line start";
+  /** Where the line in hand began; negative when that was in an earlier buffer. */
+  #lineStart = 0;
+  /** Bytes of the longest line so far, as it came. */
+  longestLine = 0;
   /** Bare CRs and LFs seen. */
   bareNewlines = 0;
   /** True if there was a NUL. */
@@ -37,6 +41,7 @@ export class DataReader {
     const out = new Pieces(bytes);
     const end = this.#scan(bytes, out);
     if (end < 0) out.keep(bytes.length - this.#waiting());
+    this.#lineStart -= bytes.length;
     this.content = out.finish();
     if (!this.nul) this.nul = this.content.some((piece) => piece.includes(NUL));
     return end;
@@ -81,7 +86,7 @@ export class DataReader {
     }
     if (cr < 0) return -1;
     if (lf === cr + 1) {
-      this.#state = "line start";
+      this.#endLine(lf);
       return lf + 1;
     }
     this.#state = "after CR";
@@ -113,9 +118,19 @@ export class DataReader {
     }
   }
 
+  #endLine(lf: number): void {
+    this.longestLine = Math.max(this.longestLine, lf - 1 - this.#lineStart);
+    this.#lineStart = lf + 1;
+    this.#state = "line start";
+  }
+
   #afterCr(complete: boolean, at: number, out: Pieces): void {
-    this.#state = complete ? "line start" : "in line";
-    if (!complete) this.bareNewlines += 1;
+    if (complete) {
+      this.#endLine(at);
+    } else {
+      this.#state = "in line";
+      this.bareNewlines += 1;
+    }
     if (!complete && this.#fix) {
       out.keep(at - 1);
       out.add(CRLF);

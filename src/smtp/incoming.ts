@@ -9,6 +9,9 @@ const SMALL_BYTES = 256 * 1024;
 /** So much may wait for the receiver before the client has to. */
 const QUEUE_BYTES = 256 * 1024;
 
+/** Parts of a small message that are kept apart. */
+const MAX_PARTS = 256;
+
 export interface IncomingLimits {
   /** Bytes; 0 for no limit. */
   readonly maxSizeBytes: number;
@@ -58,6 +61,8 @@ export class IncomingMessage implements IncomingContent {
 
   #keep(bytes: Buffer): boolean {
     if (this.#queue !== null) return this.#queue.push(bytes);
+    // A client that sends byte by byte must not cost us an object for each.
+    if (this.#parts.length >= MAX_PARTS) this.#parts.push(Buffer.concat(this.#parts.splice(0)));
     this.#parts.push(bytes);
     return true;
   }

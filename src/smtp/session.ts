@@ -78,6 +78,7 @@ export class Session {
     });
     this.#patience = new Patience(house.rules.config, house.clock.monotonic());
     socket.once("close", () => {
+      if (this.#patience.handshaking) this.#handshakeFailed("connection closed");
       this.#finish("peer disconnected");
       whenGone();
     });
@@ -104,7 +105,7 @@ export class Session {
     }
     const why = this.#patience.exhausted(now, this.#busy);
     if (why === null) return;
-    if (this.#patience.handshaking) this.#wire.destroy();
+    if (this.#patience.handshaking) this.#handshakeFailed(why);
     else this.#finishAfter("421 4.4.2 timed out", why);
   }
 
@@ -332,13 +333,15 @@ export class Session {
     this.#patience.handshaking = true;
     secure(this.#wire.socket, keys).then(
       (secured) => this.#secured(secured, rules),
-      (error: unknown) => {
-        const why = `tls error: SSL_accept(): [${describeError(error)}]`;
-        if (!this.#over) rules.journal.tell({ kind: "tls.failed", peer: this.#peer, why });
-        this.#finish("peer disconnected: ssl accept");
-        this.#wire.destroy();
-      },
+      (error: unknown) => this.#handshakeFailed(describeError(error)),
     );
+  }
+
+  #handshakeFailed(detail: string): void {
+    const why = `tls error: SSL_accept(): [${detail}]`;
+    if (!this.#over) this.#house.rules.journal.tell({ kind: "tls.failed", peer: this.#peer, why });
+    this.#finish("peer disconnected: ssl accept");
+    this.#wire.destroy();
   }
 
   #secured({ socket, encryption }: Secured, { config, journal }: ServerRules): void {

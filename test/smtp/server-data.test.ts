@@ -138,3 +138,13 @@ test("DataReader gives few buffers for a message that is all stuffed dots", () =
   assert.ok(reader.content.length < 8);
   assert.equal(Buffer.concat(reader.content).toString(), ".\r\n".repeat(16384));
 });
+
+test("DataReader measures the longest line, wherever the bytes are split", () => {
+  const wire = `a\r\n${"x".repeat(1500)}\r\nbb\r\n.\r\n`;
+  for (const at of [0, 1, 2, 3, 700, 1503, 1504, 1505, 1509]) {
+    const reader = new DataReader("fix");
+    reader.push(Buffer.from(wire.slice(0, at)));
+    reader.push(Buffer.from(wire.slice(at)));
+    assert.equal(reader.longestLine, 1500, String(at));
+  }
+});

@@ -35,10 +35,10 @@ async function play(text: string): Promise<void> {
     .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]);
   const all = (key: string): string[] =>
     fields.filter(([found]) => found === key).map(([, value = ""]) => value);
-  const accounts = all("accounts").map((json): Parameters<typeof testAccounts>[0] =>
-    JSON.parse(json),
+  const accounts = all("accounts").map(
+    (json) => JSON.parse(json) as Parameters<typeof testAccounts>[0],
   )[0];
-  const given = all("config").map((json): Partial<ListenerConfig> => JSON.parse(json))[0];
+  const given = all("config").map((json) => JSON.parse(json) as Partial<ListenerConfig>)[0];
 
   using ca = all("tls").length > 0 ? makeTestCa() : null;
   const tls: ServerTls | null =
@@ -70,7 +70,7 @@ async function play(text: string): Promise<void> {
       wanted.map((one): unknown => JSON.parse(one)),
     );
   }
-  for (const envelope of all("envelope").map((json): object => JSON.parse(json))) {
+  for (const envelope of all("envelope").map((json) => JSON.parse(json) as object)) {
     const last = listening.messages.at(-1)?.submission.envelope;
     assert.deepEqual({ ...last, ...envelope }, last);
   }

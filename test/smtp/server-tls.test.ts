@@ -7,7 +7,7 @@ import type { ServerTls } from "../../src/core/config.ts";
 import { RelayError } from "../../src/core/errors.ts";
 import { loadServerKeys } from "../../src/smtp/server-tls.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
-import { type TestListener, testListener } from "../support/smtp-listener.ts";
+import { ManualClock, type TestListener, testListener } from "../support/smtp-listener.ts";
 import { type Issued, makeTestCa } from "../support/test-ca.ts";
 
 const starttls: ServerTls = {
@@ -185,6 +185,20 @@ test("garbage instead of a handshake ends the session", async () => {
   client.send("MAIL FROM:<a@b>\r\n");
   await listening.event("tls.failed");
   assert.doesNotMatch(await client.rest(), /250/);
+});
+
+test("a handshake that does not come ends the session", async () => {
+  using ca = makeTestCa();
+  const clock = new ManualClock();
+  const certificate = [ca.issue("localhost").combined];
+  await using listening = await testListener({
+    clock,
+    config: { tls: { ...starttls, certificate } },
+  });
+  await using client = await readyForTls(listening);
+  await clock.advance(41);
+  assert.equal(await client.line(), "<<EOF>>");
+  await listening.event("tls.failed");
 });
 
 test("a TLS client on a plain port is told of in the log", async () => {
