@@ -127,6 +127,31 @@ test("init.d/relayd leaves a stranger alone who has the pid of a dead daemon", {
   }
 });
 
+test("init.d/relayd stop waits for the process, not for its pid file", { skip }, async () => {
+  await using tree = await tempTree();
+  await mkdir(join(tree.root, "run/relayd"), { recursive: true });
+  const pidFile = join(tree.root, "run/relayd/relayd.pid");
+  const ended = join(tree.root, "ended");
+  const slow = await tree.program(
+    "relayd-slow",
+    `#!/bin/sh
+trap 'rm -f "${pidFile}"; sleep 1; echo ended >"${ended}"; exit' TERM
+echo $$ >"${pidFile}"
+echo ready
+while :; do sleep 0.1; done
+`,
+  );
+  const child = spawn(slow, { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    await once(child.stdout, "data");
+    const stopped = await tree.run(script, ["stop"]);
+    assert.equal(stopped.status, 0);
+    assert.equal(await readFile(ended, "utf8"), "ended\n");
+  } finally {
+    child.kill("SIGKILL");
+  }
+});
+
 test("init.d/relayd takes no nonsense out of a pid file", { skip }, async () => {
   await using tree = await tempTree();
   await writePid(tree, "-1");

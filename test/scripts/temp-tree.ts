@@ -72,6 +72,12 @@ async function runScript(args: readonly string[], env: Record<string, string>): 
   });
   return await new Promise((resolve, reject) => {
     child.once("error", reject);
+    // A program that the script started may still hold its output open when the time is over.
+    child.once("exit", (_status, signal) => {
+      if (signal === null) return;
+      child.stdout.destroy();
+      child.stderr.destroy();
+    });
     child.once("close", (status) => resolve({ status, stdout, stderr }));
   });
 }
