@@ -36,7 +36,8 @@ interface Occupied {
 /** Opens log, spools, secrets and ports, in this order, and gives up root. Throws RelayError before any mail is taken. */
 export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config } = options;
-  const account = startedByRoot() && config.user !== "root" ? findAccount(config.user) : null;
+  const switches = startedByRoot() && config.user !== "root" && !config.trial;
+  const account = switches ? findAccount(config.user) : null;
   const log = openLog({
     config: config.log,
     program: config.program,
@@ -240,6 +241,8 @@ async function openTrial(config: DaemonConfig) {
     keep: 50,
     print: (line) => process.stdout.write(`${line}\n`),
   });
+  process.stdout.write(`A whole relay to try: what you send is kept in ${join(spool, "trial")}\n`);
+  process.stdout.write("End it with Ctrl-C.\n");
   return {
     close: async () => await smarthost.close(),
     redirect: (one: InstanceConfig): InstanceConfig =>

@@ -2,11 +2,13 @@
 import type { ServerAccounts } from "./core/auth.ts";
 import type { Clock } from "./core/clock.ts";
 import type { ForwardConfig, InstanceConfig, ListenerConfig } from "./core/config.ts";
+import { parseEndpoint } from "./core/endpoint.ts";
 import { describeError } from "./core/errors.ts";
 import type { Journal, RelayEvent } from "./core/events.ts";
 import type { Transport } from "./core/transport.ts";
 import { acceptAll } from "./core/verifier.ts";
 import { asRoot } from "./io/identity.ts";
+import { whyNotFound } from "./io/resolvable.ts";
 import type { Stations } from "./relay/journey.ts";
 import { receptionOpener } from "./relay/reception.ts";
 import { type RunResult, run } from "./relay/run.ts";
@@ -113,6 +115,7 @@ export class Instance {
     journal.tell({ kind: "forward.configured", address: forward.to });
     if (forward.immediate) warnImmediate(journal);
     if (forward.atStart) this.forward("startup");
+    else this.#background(this.#warnUnresolved(forward.to));
     if (forward.pollSeconds !== null) this.#background(this.#poll(forward.pollSeconds));
     if (this.#listener !== null) this.#background(this.#watch(eager));
   }
@@ -237,6 +240,17 @@ export class Instance {
 
   #sessionClosed(): void {
     if (this.#options.config.forward?.onDisconnect === true) this.forward("client disconnect");
+  }
+
+  /** The operator should hear of a misspelt smarthost before the first mail does. */
+  async #warnUnresolved(smarthost: string): Promise<void> {
+    const endpoint = parseEndpoint(smarthost);
+    if (endpoint?.kind !== "ip") return;
+    const host = endpoint.socks?.host ?? endpoint.host;
+    const reason = await whyNotFound(host);
+    if (reason === null || this.#soon.signal.aborted) return;
+    const text = `dns lookup of forward-to address failed: no such host: "${host}" (${reason})`;
+    this.#note("warning", text);
   }
 
   async #poll(seconds: number): Promise<void> {
