@@ -147,7 +147,7 @@ export async function until(
   throw new Error(complaint());
 }
 
-async function canConnect(port: number): Promise<boolean> {
+export async function canConnect(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
   return await new Promise((resolve) => {
     socket.on("connect", () => {
