@@ -22,6 +22,7 @@ const SYNTAX_ERRORS: readonly [readonly string[], readonly string[]][] = [
   [["--port="], ['no value supplied for "--port"']],
   [["-p"], ["no value supplied for -p"]],
   [["-lpv"], ["no value supplied for -p"]],
+  [["-lp", "25"], ["no value supplied for -p"]],
   [["-p25"], ['invalid option: "-2"', 'invalid option: "-5"', "no value supplied for -p"]],
   [["--port=1", "--port=2"], ['duplicate use of "--port"']],
   [["-p", "1", "--port=2"], ['duplicate use of "--port"']],
