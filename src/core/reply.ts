@@ -7,10 +7,3 @@ export interface Reply {
   /** The text without code, lines joined by LF. An RFC 3463 status, where there is one, is the start of it. */
   readonly text: string;
 }
-
-export const isTransient = (reply: Reply): boolean => reply.code >= 400 && reply.code < 500;
-
-/** The RFC 3463 status ("4.3.0") at the start of a reply's text; "" when there is none. */
-export function enhancedStatus(reply: Reply): string {
-  return /^([245]\.\d{1,3}\.\d{1,3})(?:\s|$)/.exec(reply.text)?.[1] ?? "";
-}

@@ -8,7 +8,7 @@ export interface Caught {
   readonly content: string;
 }
 
-/** What to answer instead of 250 / 354; the text of a whole reply line, or "close". */
+/** What to answer instead of 250 / 354; the text of a whole reply line, "close", or "" for silence. */
 export interface CatcherReplies {
   readonly greeting?: string;
   readonly mail?: (line: string) => string | undefined;
@@ -91,7 +91,10 @@ function talk(
   let from = "";
   let to: string[] = [];
   let inData = false;
-  const say = (line: string) => (line === "close" ? socket.destroy() : socket.write(`${line}\r\n`));
+  const say = (line: string) => {
+    if (line === "close") socket.destroy();
+    else if (line !== "") socket.write(`${line}\r\n`);
+  };
   const endOfData = (content: string) => {
     inData = false;
     const caught = { from, to, content: content.replace(/^\.\./gm, ".") };
