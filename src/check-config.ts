@@ -6,8 +6,8 @@ import type { Configuration, Problem } from "./config/configuration.ts";
 import type { InstanceConfig, LogConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
 import { findAccount } from "./io/identity.ts";
+import { loadServerKeys } from "./io/server-tls.ts";
 import { openClientTls } from "./smtp/client-tls.ts";
-import { loadServerKeys } from "./smtp/server-tls.ts";
 
 type Check = Extract<Configuration, { kind: "check" }>;
 

@@ -16,7 +16,13 @@ export type RelayEvent =
       readonly text: string;
     }
   // Sessions of clients.
-  | { readonly kind: "session.opened"; readonly server: ServerKind; readonly peer: Peer }
+  | {
+      readonly kind: "session.opened";
+      readonly server: ServerKind;
+      readonly peer: Peer;
+      /** Our end, "address:port". */
+      readonly local: string;
+    }
   | {
       readonly kind: "session.refused";
       readonly server: ServerKind;
@@ -100,7 +106,7 @@ export type RelayEvent =
       readonly queued: boolean;
       readonly connectedTo: string;
     }
-  | { readonly kind: "forward.idle"; readonly tried: number }
+  | { readonly kind: "forward.idle"; readonly tried: number; readonly error: string }
   | {
       readonly kind: "forward.message";
       readonly id: MessageId;
@@ -110,7 +116,8 @@ export type RelayEvent =
     }
   | { readonly kind: "smarthost.resolving"; readonly address: string }
   | { readonly kind: "smarthost.connecting"; readonly address: string }
-  | { readonly kind: "smarthost.connected"; readonly peer: Peer }
+  | { readonly kind: "smarthost.connected"; readonly peer: Peer; readonly local: string }
+  | { readonly kind: "smarthost.disconnected"; readonly peer: Peer; readonly local: string }
   | {
       readonly kind: "smarthost.authenticated";
       readonly peer: Peer;

@@ -2,10 +2,16 @@
 import type { Reply } from "./reply.ts";
 import type { MessageFiles } from "./store.ts";
 
-/** Looks at a message in place; may edit or delete its files. */
+/** Looks at messages in place, one after the other; may edit or delete their files. */
 export interface Filter {
   run(files: MessageFiles, signal: AbortSignal): Promise<Verdict>;
 }
+
+/** A filter for one session or one run: network filters keep their connection for its messages. */
+export type OpenFilter = () => Filter & AsyncDisposable;
+
+/** Which side asks: at storing, at sending, or before a smarthost is chosen. */
+export type FilterRole = "filter" | "client-filter" | "routing-filter";
 
 export type Verdict =
   | { readonly kind: "pass"; readonly next: Next }

@@ -86,6 +86,7 @@ const TEXTS: Texts = {
   "smarthost.resolving": ({ address }) => [trace(`resolving ${address}`)],
   "smarthost.connecting": ({ address }) => [trace(`connecting to ${address}`)],
   "smarthost.connected": ({ peer }) => [info(`smtp connection to ${showPeer(peer)}`)],
+  "smarthost.disconnected": ({ peer }) => [trace(`disconnected from ${showPeer(peer)}`)],
   "smarthost.authenticated": ({ tls, detail: how }) => [
     info(`successful authentication with remote server ${tls ? "over tls " : ""}${how}`),
   ],

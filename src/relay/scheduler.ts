@@ -63,7 +63,7 @@ export class Scheduler {
     const { journal, run } = this.#options;
     try {
       const result = await run();
-      journal.tell({ kind: "forward.idle", tried: result.tried });
+      journal.tell({ kind: "forward.idle", tried: result.tried, error: result.error ?? "" });
       if (result.error !== null) {
         journal.tell({
           kind: "note",
@@ -76,6 +76,7 @@ export class Scheduler {
     } catch (error) {
       const why = describeError(error);
       journal.tell({ kind: "note", level: "error", detail: false, text: `forwarding: ${why}` });
+      journal.tell({ kind: "forward.idle", tried: 0, error: why });
       return { tried: 0, error: why };
     }
   }

@@ -4,6 +4,7 @@ import { createConnection, isIP, type Socket, type TcpNetConnectOpts } from "nod
 import type { Clock } from "../core/clock.ts";
 import { displayAddress, type Endpoint } from "../core/endpoint.ts";
 import type { Journal, Peer } from "../core/events.ts";
+import { localEnd } from "../io/local-end.ts";
 import { askSocks } from "./socks.ts";
 
 export interface ConnectTerms {
@@ -108,7 +109,9 @@ function outcome(
   terms: ConnectTerms,
 ): Connected {
   if (made?.ok === true) {
-    terms.journal.tell({ kind: "smarthost.connected", peer });
+    const ends = { peer, local: localEnd(socket) };
+    terms.journal.tell({ kind: "smarthost.connected", ...ends });
+    socket.once("close", () => terms.journal.tell({ kind: "smarthost.disconnected", ...ends }));
     return { kind: "connected", socket, peer };
   }
   socket.destroy();

@@ -6,6 +6,7 @@ import type { ListenerConfig } from "../core/config.ts";
 import type { Envelope } from "../core/envelope.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import type { Verification } from "../core/verifier.ts";
+import type { Encryption } from "../io/server-tls.ts";
 import { type Command, parseChunkSize, parseCommand } from "./command.ts";
 import { type AuthRules, ServerAuth } from "./server-auth.ts";
 import * as say from "./server-reply.ts";
@@ -20,16 +21,6 @@ export interface ServerRules extends AuthRules {
   readonly journal: Journal;
   /** False while the operator has disabled SMTP. */
   readonly enabled: boolean;
-}
-
-/** What the session knows of its encryption. */
-export interface Encryption {
-  /** "TLSv1.3" */
-  readonly protocol: string;
-  /** As OpenSSL calls it. */
-  readonly cipher: string;
-  /** PEM of the client's certificate; "" when it showed none. */
-  readonly certificate: string;
 }
 
 /** Longest command line in bytes; only AUTH may have longer ones (RFC 4954 4.5.3). */

@@ -10,12 +10,13 @@ import type { Peer } from "../core/events.ts";
 import type { Reception } from "../core/intake.ts";
 import type { Reply } from "../core/reply.ts";
 import type { RecipientQuery, Verification, Verifier } from "../core/verifier.ts";
+import { localEnd } from "../io/local-end.ts";
+import { type Secured, type ServerKeys, secure } from "../io/server-tls.ts";
 import { ContentDesk } from "./content-desk.ts";
 import { LineReader } from "./line.ts";
 import { Patience } from "./patience.ts";
 import { MAX_LINE_BYTES, ServerProtocol, type ServerRules } from "./server-protocol.ts";
 import { replyText, type ServerStep } from "./server-reply.ts";
-import { type Secured, type ServerKeys, secure } from "./server-tls.ts";
 import { Wire } from "./wire.ts";
 
 /** What a session needs of its listener. */
@@ -87,7 +88,8 @@ export class Session {
   /** Begins with the greeting; with implicit TLS after the handshake. */
   start(): void {
     const { config, journal } = this.#house.rules;
-    journal.tell({ kind: "session.opened", server: "smtp", peer: this.#peer });
+    const local = localEnd(this.#wire.socket);
+    journal.tell({ kind: "session.opened", server: "smtp", peer: this.#peer, local });
     this.#wire.socket.on("error", () => this.#finish("peer disconnected"));
     if (config.tls?.mode === "implicit") {
       this.#upgrade();

@@ -16,6 +16,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   compose: ["core", "io"],
   trial: ["core", "io"],
   submit: ["core", "io", "spool"],
+  filters: ["core", "io"],
+  verifiers: ["core", "io"],
+  policy: ["core", "io"],
+  pop: ["core", "io", "auth"],
+  admin: ["core", "io"],
 };
 
 /** npm package -> the one file that may import it. */

@@ -98,7 +98,7 @@ const EVENTS: readonly RelayEvent[] = [
   { kind: "secrets.reread", path: "/etc/relayd.auth" },
   { kind: "spool.recovered", id: "emailrelay.1.2.3", action: "back in the queue" },
   note("hello"),
-  { kind: "session.opened", server: "smtp", peer },
+  { kind: "session.opened", server: "smtp", peer, local: "127.0.0.1:25" },
   { kind: "session.refused", server: "smtp", peer, why: "not local" },
   { kind: "session.closed", server: "smtp", peer, why: "smtp protocol done" },
   { kind: "auth.accepted", peer, id: "alice", detail: "using ..." },
@@ -138,11 +138,12 @@ const EVENTS: readonly RelayEvent[] = [
   { kind: "message.abandoned", id },
   { kind: "forward.requested", reason: "poll" },
   { kind: "forward.busy", reason: "poll", queued: true, connectedTo: "1.2.3.4:25" },
-  { kind: "forward.idle", tried: 1 },
+  { kind: "forward.idle", tried: 1, error: "" },
   { kind: "forward.message", id, selector: "s", forwardTo: "d", forwardToAddress: "1.2.3.4:25" },
   { kind: "smarthost.resolving", address: "mail:25" },
   { kind: "smarthost.connecting", address: "1.2.3.4:25" },
-  { kind: "smarthost.connected", peer },
+  { kind: "smarthost.connected", peer, local: "1.2.3.1:4000" },
+  { kind: "smarthost.disconnected", peer, local: "1.2.3.1:4000" },
   { kind: "smarthost.authenticated", peer, tls: true, detail: "using ..." },
   { kind: "smarthost.failed", address: "", why: "refused" },
   { kind: "message.delivered", id, delivery },
@@ -156,7 +157,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   "secrets.reread": "path",
   "spool.recovered": "id action",
   note: "",
-  "session.opened": "server peer",
+  "session.opened": "server peer local",
   "session.refused": "server peer why",
   "session.closed": "server peer why",
   "auth.accepted": "peer account detail",
@@ -173,11 +174,12 @@ const FIELDS: Readonly<Record<string, string>> = {
   "message.abandoned": "id",
   "forward.requested": "reason",
   "forward.busy": "reason queued connectedTo",
-  "forward.idle": "tried",
+  "forward.idle": "tried error",
   "forward.message": "id selector forwardTo forwardToAddress",
   "smarthost.resolving": "address",
   "smarthost.connecting": "address",
-  "smarthost.connected": "peer",
+  "smarthost.connected": "peer local",
+  "smarthost.disconnected": "peer local",
   "smarthost.authenticated": "peer encrypted detail",
   "smarthost.failed": "address why",
   "message.delivered": "result id from to smarthost peer tls account code size text ms",
@@ -190,7 +192,7 @@ test("openLog() writes the text lines of each verbosity to standard error", asyn
     using at = bench();
     const journal = at.open({ verbosity }).journal("");
     assert.equal(journal.detail, verbosity > 0);
-    for (const event of EVENTS.slice(-8)) journal.tell(event);
+    for (const event of EVENTS.slice(-9)) journal.tell(event);
     return at.lines().map((line) => line.replace("relayd: ", ""));
   };
   assert.equal(
@@ -219,7 +221,7 @@ test("journal() names its unit, and lines of a forwarded message its id, when as
   const journal = log.journal("out");
   const routing = { selector: "", forwardTo: "", forwardToAddress: "" };
   journal.tell({ kind: "forward.message", id, ...routing });
-  journal.tell({ kind: "smarthost.connected", peer });
+  journal.tell({ kind: "smarthost.connected", peer, local: "" });
   journal.tell({ kind: "traffic", direction: "rx", peer, text: "220 hi" });
   journal.tell({ kind: "traffic", direction: "rx", peer: { ...peer, port: 1 }, text: "QUIT" });
   journal.tell({ kind: "message.queued", id, delivery });

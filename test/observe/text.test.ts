@@ -42,7 +42,7 @@ test("linesOf() writes E-MailRelay's lines for what the process does", () => {
 });
 
 test("linesOf() writes E-MailRelay's lines for sessions", () => {
-  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer, local: "" }), [
     "i0 smtp connection from 127.0.0.1:57830",
   ]);
   const why = "configured to reject non-local smtp connection: 1.2.3.4 is not in 127.0.0.0/8";
@@ -55,11 +55,11 @@ test("linesOf() writes E-MailRelay's lines for sessions", () => {
     "i0 smtp connection closed: smtp protocol done: 127.0.0.1:57830",
   ]);
   const six = { address: "::1", port: 25 };
-  assert.deepEqual(told({ kind: "session.opened", server: "pop", peer: six }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "pop", peer: six, local: "" }), [
     "i0 pop connection from ::1.25",
   ]);
   const unix = { address: "/", port: 0 };
-  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer: unix }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer: unix, local: "" }), [
     "i0 smtp connection from /",
   ]);
 });
@@ -144,10 +144,10 @@ test("linesOf() writes E-MailRelay's lines for a forwarding run", () => {
   assert.deepEqual(told({ kind: "forward.busy", reason, queued: false, connectedTo: "" }), [
     "i1 forwarding: [poll]: still busy from last time",
   ]);
-  assert.deepEqual(told({ kind: "forward.idle", tried: 0 }), [
+  assert.deepEqual(told({ kind: "forward.idle", tried: 0, error: "" }), [
     "i1 forwarding: no messages to send",
   ]);
-  assert.deepEqual(told({ kind: "forward.idle", tried: 1 }), [
+  assert.deepEqual(told({ kind: "forward.idle", tried: 1, error: "" }), [
     "i1 forwarding: no more messages to send",
   ]);
   const plain = { selector: "", forwardTo: "", forwardToAddress: "" };
@@ -161,7 +161,7 @@ test("linesOf() writes E-MailRelay's lines for a forwarding run", () => {
 });
 
 test("linesOf() writes E-MailRelay's lines for the smarthost", () => {
-  assert.deepEqual(told({ kind: "smarthost.connected", peer }), [
+  assert.deepEqual(told({ kind: "smarthost.connected", peer, local: "" }), [
     "i0 smtp connection to 127.0.0.1:57830",
   ]);
   const detail = "using mechanism [login] and plaintext secret for [bob] from line 1";

@@ -7,7 +7,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Submission } from "../../src/core/intake.ts";
-import { remoteReason } from "../../src/smtp/peer.ts";
+import { remoteReason } from "../../src/io/local-peer.ts";
 import { receivedLine } from "../../src/smtp/received.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
 import { gather, plainConfig, testListener } from "../support/smtp-listener.ts";
@@ -148,7 +148,7 @@ test("remoteReason() lets exactly the local ranges in", () => {
     "172.31.255.255",
   ];
   const alsoLocal = ["192.168.0.1", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fdff::1", "/"];
-  for (const ip of [...local, ...alsoLocal]) assert.equal(remoteReason(ip), null, ip);
+  for (const ip of [...local, ...alsoLocal]) assert.equal(remoteReason(ip, "smtp"), null, ip);
   const remote = [
     "128.0.0.1",
     "172.15.0.1",
@@ -158,13 +158,13 @@ test("remoteReason() lets exactly the local ranges in", () => {
     "2001:db8::1",
   ];
   const alsoRemote = ["fe80:0:0:1::1", "fe00::1", "::2", "::ffff:8.8.8.8"];
-  for (const ip of [...remote, ...alsoRemote]) assert.notEqual(remoteReason(ip), null, ip);
+  for (const ip of [...remote, ...alsoRemote]) assert.notEqual(remoteReason(ip, "smtp"), null, ip);
   assert.equal(
-    remoteReason("8.8.8.8"),
+    remoteReason("8.8.8.8", "smtp"),
     "configured to reject non-local smtp connection: 8.8.8.8 is not in 127.0.0.0/8, 169.254.0.0/16, 10.0.0.0/8, 172.16.0.0/12, or 192.168.0.0/16",
   );
   assert.equal(
-    remoteReason("2001:db8::1"),
+    remoteReason("2001:db8::1", "smtp"),
     "configured to reject non-local smtp connection: 2001:db8::1 is not in ::1/128 or fe80::/64 or fc00::/7",
   );
 });

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import type { ConnectionOptions } from "node:tls";
 import type { ServerTls } from "../../src/core/config.ts";
 import { RelayError } from "../../src/core/errors.ts";
-import { loadServerKeys } from "../../src/smtp/server-tls.ts";
+import { loadServerKeys } from "../../src/io/server-tls.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
 import { ManualClock, type TestListener, testListener } from "../support/smtp-listener.ts";
 import { type Issued, makeTestCa } from "../support/test-ca.ts";

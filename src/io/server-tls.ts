@@ -11,7 +11,16 @@ import {
 } from "node:tls";
 import type { ServerTls, TlsVersions } from "../core/config.ts";
 import { describeError, isErrno, RelayError } from "../core/errors.ts";
-import type { Encryption } from "./server-protocol.ts";
+
+/** What the session knows of its encryption. */
+export interface Encryption {
+  /** "TLSv1.3" */
+  readonly protocol: string;
+  /** As OpenSSL calls it. */
+  readonly cipher: string;
+  /** PEM of the client's certificate; "" when it showed none. */
+  readonly certificate: string;
+}
 
 const CERTIFICATE = "--server-tls-certificate";
 const VERIFY = "--server-tls-verify";
