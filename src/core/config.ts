@@ -124,6 +124,16 @@ export interface TlsVersions {
 }
 export type TlsVersion = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
 
+/** --admin. */
+export interface AdminConfig {
+  readonly port: number;
+  /** Those that are for it; empty: any IPv4 and any IPv6 address. */
+  readonly interfaces: readonly Interface[];
+  readonly remoteClients: boolean;
+  /** True for --admin-terminate. */
+  readonly terminate: boolean;
+}
+
 export interface ForwardConfig {
   /** The smarthost, "host:port" and the other forms of `core/endpoint.ts`. */
   readonly to: string;

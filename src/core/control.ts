@@ -15,7 +15,7 @@ export interface Control {
   forward(): void;
   /** Makes a run of its own and waits for its end. */
   flush(): Promise<FlushResult>;
-  /** Addresses that are listened on, of all servers of the instance. */
+  /** Addresses that are listened on, of all servers of the instance, this one included. */
   listening(): readonly string[];
   /** MAIL gets 421 while disabled. */
   enableSmtp(enabled: boolean): void;
@@ -23,9 +23,15 @@ export interface Control {
   suspendDnsbl(seconds: number): void;
   /** Ends the program cleanly; null where that is not allowed. */
   readonly terminate: (() => void) | null;
-  /** Tells everything that happens from now on, until the returned function is called. */
-  subscribe(listen: (event: RelayEvent) => void): () => void;
+  /**
+   * Tells everything that happens from now on, sessions of administrators included, until the
+   * returned function is called.
+   */
+  subscribe(listen: (event: RelayEvent, cause: Cause) => void): () => void;
 }
+
+/** Whether something happens in the run that a `flush` makes for itself: administrators are told less of that. */
+export type Cause = "flush" | "other";
 
 export interface FlushResult {
   /** Messages that were taken in hand. */
