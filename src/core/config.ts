@@ -97,6 +97,25 @@ export interface ListenerConfig {
   readonly tls: ServerTls | null;
 }
 
+export interface PopConfig {
+  readonly port: number;
+  /** Those for POP; empty: any IPv4 and any IPv6 address. */
+  readonly interfaces: readonly Interface[];
+  readonly remoteClients: boolean;
+  /** Each account has the spool sub-directory of its name. */
+  readonly byName: boolean;
+  /** What clients delete stays. */
+  readonly noDelete: boolean;
+  /** 0 for no limit. */
+  readonly idleTimeoutMs: number;
+  /** Path of the secrets file; null: nobody can log in. */
+  readonly secrets: string | null;
+  /** Text of --server-auth-config; "" when not given. */
+  readonly authConfig: string;
+  /** null: no TLS at all. */
+  readonly tls: ServerTls | null;
+}
+
 /** --server-smtp-config. */
 export interface ServerSmtpWords {
   readonly pipelining: boolean;
