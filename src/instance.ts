@@ -66,8 +66,9 @@ export class Instance {
     });
     this.#at = {
       store,
-      serverFilter: null,
-      clientFilter: null,
+      openServerFilter: null,
+      openClientFilter: null,
+      openRoutingFilter: null,
       route: (envelope) => ({
         address:
           envelope.forwardToAddress === "" ? (forwarding?.to ?? "") : envelope.forwardToAddress,
@@ -185,7 +186,8 @@ export class Instance {
       version,
       group,
       accounts,
-      verifier: acceptAll,
+      openVerifier: () => acceptAll,
+      gate: null,
       journal,
       clock,
       openReception: receptionOpener({

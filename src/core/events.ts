@@ -114,6 +114,8 @@ export type RelayEvent =
       readonly forwardTo: string;
       readonly forwardToAddress: string;
     }
+  /** A filter kept the message out of this run. */
+  | { readonly kind: "forward.abandoned"; readonly id: MessageId }
   | { readonly kind: "smarthost.resolving"; readonly address: string }
   | { readonly kind: "smarthost.connecting"; readonly address: string }
   | { readonly kind: "smarthost.connected"; readonly peer: Peer; readonly local: string }

@@ -75,6 +75,7 @@ const TEXTS: Texts = {
   "forward.idle": ({ tried }) => [
     detail(`forwarding: no ${tried === 0 ? "" : "more "}messages to send`),
   ],
+  "forward.abandoned": ({ id }) => [detail(`abandoned [${id}]: left for another run`)],
   "forward.message": ({ id, selector, forwardTo, forwardToAddress }) => {
     const fields = [
       ["selector", selector],

@@ -5,7 +5,6 @@ import type { Outcome } from "../core/outcome.ts";
 import type { Smarthost, TransportSession } from "../core/transport.ts";
 
 export interface Attempt {
-  readonly envelope: Envelope;
   readonly smarthost: Smarthost;
   /** null when there was none. */
   readonly session: TransportSession | null;
@@ -15,8 +14,13 @@ export interface Attempt {
   readonly started: number;
 }
 
-export function deliveryOf(attempt: Attempt, outcome: Outcome, now: number): Delivery {
-  const { envelope, session } = attempt;
+export function deliveryOf(
+  envelope: Envelope,
+  attempt: Attempt,
+  outcome: Outcome,
+  now: number,
+): Delivery {
+  const { session } = attempt;
   const { code, text } = answer(outcome);
   return {
     from: envelope.from,

@@ -6,22 +6,25 @@ import { assertNever } from "../core/assert-never.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
-import type { Filter, Next, Verdict } from "../core/filter.ts";
+import type { Filter, Next, OpenFilter, Verdict } from "../core/filter.ts";
 import type { IncomingContent, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
 import { type Outcome, settle, troubled } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
 import type { Smarthost, Transport } from "../core/transport.ts";
-import { type Attempt, deliveryOf } from "./delivery.ts";
+import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
+import type { Attempt } from "./delivery.ts";
 import { storageReply } from "./storage-reply.ts";
 
 /** What a journey needs from the rest of the house. */
 export interface Stations {
   readonly store: Store;
-  /** null: every message passes. */
-  readonly serverFilter: Filter | null;
-  readonly clientFilter: Filter | null;
+  /** One for each session, or each connection to a smarthost; null: every message passes. */
+  readonly openServerFilter: OpenFilter | null;
+  readonly openClientFilter: OpenFilter | null;
+  /** Asked before a smarthost is chosen, for messages that say where they want to go. */
+  readonly openRoutingFilter: OpenFilter | null;
   /** Which smarthost a message goes to. */
   readonly route: (envelope: Envelope) => Smarthost;
   readonly recipients: "all" | "some";
@@ -47,6 +50,7 @@ export interface Received {
 export async function receive(
   at: Stations,
   submission: Submission,
+  filter: Filter | null,
   signal: AbortSignal,
 ): Promise<Received> {
   const started = at.monotonic();
@@ -59,9 +63,10 @@ export async function receive(
 
     await draft.seal(submission.envelope);
     at.journal.tell({ kind: "envelope.created", id: draft.id, peer: submission.peer });
-    const verdict = (await at.serverFilter?.run(draft.files(), signal)) ?? PASS;
+    const verdict = (await filter?.run(draft.files(), signal)) ?? PASS;
+    const received = await commit(at, submission, { draft, verdict, started });
     if (verdict.next === "rescan") at.requestRun("rescan");
-    return await commit(at, submission, { draft, verdict, started });
+    return received;
   } catch (error) {
     if (!(error instanceof RelayError)) throw error;
     const text = `cannot store message: ${error.message}`;
@@ -148,123 +153,111 @@ function rejected(
 
 /** How half two ended. */
 export interface Forwarded {
-  /** "abandoned": the client filter took the message out of this run. */
+  readonly kind: "over";
+  /** "abandoned": a filter kept the message out of this run. */
   readonly outcome: Outcome | { readonly kind: "abandoned" };
   readonly next: Next;
 }
 
+/** A message whose destination is known. */
+export interface Routed {
+  readonly kind: "routed";
+  readonly lease: Lease;
+  readonly smarthost: Smarthost;
+  /** What the routing filter said; null when it was not asked. Then it is not asked again as client filter. */
+  readonly verdict: Verdict | null;
+  /** Monotonic milliseconds. */
+  readonly started: number;
+}
+
+/** What is kept from message to message on the way to one smarthost. */
+export interface Outbound {
+  readonly transport: Transport;
+  readonly clientFilter: Filter | null;
+}
+
 /**
- * Half two. What a smarthost or a filter says is an outcome; only our own faults throw. The message
- * is removed when delivered, set aside as `.bad` when refused, and otherwise goes back to the queue
- * when the lease is disposed.
+ * Half two begins: decides where a message goes, by its envelope, which the routing filter may
+ * change when it names a destination. What a filter says is an outcome; only our own faults throw.
+ */
+export async function route(
+  at: Stations,
+  lease: Lease,
+  filter: Filter | null,
+  signal: AbortSignal,
+): Promise<Routed | Forwarded> {
+  const started = at.monotonic();
+  const { id, envelope } = lease;
+  const { clientAccountSelector: selector, forwardTo, forwardToAddress } = envelope;
+  at.journal.tell({ kind: "forward.message", id, selector, forwardTo, forwardToAddress });
+  const over = async (outcome: Outcome, next: Next): Promise<Forwarded> =>
+    await conclude(at, lease, { outcome, next, attempt: notSent(at.route(envelope), started) });
+  if (envelope.toRemote.length === 0) {
+    return await over(unsendable([], "no remote recipients"), "continue");
+  }
+  const asked = filter !== null && forwardTo !== "" ? filter : null;
+  const verdict = (await asked?.run(lease.files(), signal)) ?? null;
+  if (verdict?.kind === "abandon") return abandoned(at, lease, verdict.next);
+  if (verdict?.kind === "reject") return await over(unroutable(envelope.toRemote), verdict.next);
+  const smarthost = at.route(verdict === null ? envelope : await lease.reread());
+  return { kind: "routed", lease, smarthost, verdict, started };
+}
+
+/**
+ * Half two ends: hands the message to its smarthost. What that or a filter says is an outcome; only
+ * our own faults throw. The message is removed when delivered, set aside as `.bad` when refused,
+ * and otherwise goes back to the queue when the lease is disposed.
  */
 export async function forward(
   at: Stations,
-  lease: Lease,
-  transport: Transport,
+  { lease, smarthost, verdict: routing, started }: Routed,
+  { transport, clientFilter }: Outbound,
   signal: AbortSignal,
 ): Promise<Forwarded> {
-  const started = at.monotonic();
-  const { clientAccountSelector: selector, forwardTo, forwardToAddress } = lease.envelope;
-  at.journal.tell({
-    kind: "forward.message",
-    id: lease.id,
-    selector,
-    forwardTo,
-    forwardToAddress,
-  });
-  const smarthost = at.route(lease.envelope);
-  const report = { envelope: lease.envelope, smarthost, session: null, bytes: 0, started };
-  const early = await getReady(lease.envelope, smarthost, transport, signal);
-  if (early !== null)
-    return await conclude(at, lease, { outcome: early, next: "continue", report });
-
-  const verdict = (await at.clientFilter?.run(lease.files(), signal)) ?? PASS;
-  if (verdict.kind === "abandon") return { outcome: { kind: "abandoned" }, next: verdict.next };
-  const envelope = at.clientFilter === null ? lease.envelope : await lease.reread();
+  const trouble = await transport.prepare(smarthost, signal);
+  if (trouble !== null) {
+    const outcome = troubled(trouble, lease.envelope.toRemote);
+    const attempt = notSent(smarthost, started);
+    return await conclude(at, lease, { outcome, next: "continue", attempt });
+  }
+  const filter = routing === null ? clientFilter : null;
+  const verdict = (await filter?.run(lease.files(), signal)) ?? routing ?? PASS;
+  if (verdict.kind === "abandon") return abandoned(at, lease, verdict.next);
+  if (filter !== null) await lease.reread();
+  // The session is gone when a message has ended it: what it was is asked before.
   const { session } = transport;
   const { outcome, bytes } =
     verdict.kind === "reject"
-      ? { outcome: filtered(envelope, verdict.detail, verdict.reply), bytes: 0 }
-      : await send(at, lease, envelope, transport, signal);
-  return await conclude(at, lease, {
-    outcome,
-    next: verdict.next,
-    report: { ...report, envelope, session, bytes },
-  });
+      ? { outcome: refusedByFilter(lease.envelope.toRemote, verdict), bytes: 0 }
+      : await send(at, lease, transport, signal);
+  const attempt = { smarthost, session, bytes, started };
+  return await conclude(at, lease, { outcome, next: verdict.next, attempt });
 }
 
-/** null when the session is ready for this message; else what became of the message already. */
-async function getReady(
-  envelope: Envelope,
-  smarthost: Smarthost,
-  transport: Transport,
-  signal: AbortSignal,
-): Promise<Outcome | null> {
-  if (envelope.toRemote.length === 0) return unsendable([], "no remote recipients");
-  const trouble = await transport.prepare(smarthost, signal);
-  return trouble === null ? null : troubled(trouble, envelope.toRemote);
+function notSent(smarthost: Smarthost, started: number): Attempt {
+  return { smarthost, session: null, bytes: 0, started };
+}
+
+function abandoned(at: Stations, lease: Lease, next: Next): Forwarded {
+  at.journal.tell({ kind: "forward.abandoned", id: lease.id });
+  return { kind: "over", outcome: { kind: "abandoned" }, next };
 }
 
 async function send(
   at: Stations,
   lease: Lease,
-  envelope: Envelope,
   transport: Transport,
   signal: AbortSignal,
 ): Promise<{ outcome: Outcome; bytes: number }> {
+  const { envelope } = lease;
+  const { toRemote } = envelope;
   try {
     await using content = await lease.content();
     const receipt = await transport.send(envelope, content, signal);
-    return { outcome: settle(receipt, envelope.toRemote, at.recipients), bytes: content.size };
+    return { outcome: settle(receipt, toRemote, at.recipients), bytes: content.size };
   } catch (error) {
     // A message without content is never sent empty; other storage trouble leaves it in the queue.
     if (!(error instanceof RelayError) || error.code !== "CONTENT_MISSING") throw error;
-    return { outcome: unsendable(envelope.toRemote, error.message), bytes: 0 };
+    return { outcome: unsendable(toRemote, error.message), bytes: 0 };
   }
-}
-
-function filtered(envelope: Envelope, why: string, reply: Reply): Outcome {
-  return {
-    kind: "failed",
-    reason: { text: why, code: 550, recipients: envelope.toRemote },
-    trouble: null,
-    reply,
-  };
-}
-
-function unsendable(recipients: readonly string[], text: string): Outcome {
-  return {
-    kind: "failed",
-    reason: { text, code: 0, recipients },
-    trouble: null,
-    reply: { code: 554, text },
-  };
-}
-
-/** Carries an outcome out and tells it: the one place where a message leaves the queue. */
-async function conclude(
-  at: Stations,
-  lease: Lease,
-  ended: { outcome: Outcome; next: Next; report: Attempt },
-): Promise<Forwarded> {
-  const { outcome, next } = ended;
-  const delivery = deliveryOf(ended.report, outcome, at.monotonic());
-  const { id } = lease;
-  switch (outcome.kind) {
-    case "delivered":
-      await lease.complete();
-      at.journal.tell({ kind: "message.delivered", id, delivery });
-      break;
-    case "failed":
-      await lease.fail(outcome.reason);
-      at.journal.tell({ kind: "message.failed", id, delivery });
-      break;
-    case "queued":
-      at.journal.tell({ kind: "message.queued", id, delivery });
-      break;
-    default:
-      assertNever(outcome);
-  }
-  return { outcome, next };
 }

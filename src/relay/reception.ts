@@ -1,10 +1,19 @@
 /** The desk of one client session: receives its messages and, with --immediate, forwards each before the reply. */
+import { RelayError } from "../core/errors.ts";
+import type { Filter, OpenFilter } from "../core/filter.ts";
 import type { OpenReception, Reception } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Outcome } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Transport } from "../core/transport.ts";
-import { type Forwarded, forward, receive, type Stations } from "./journey.ts";
+import {
+  type Forwarded,
+  forward,
+  type Outbound,
+  receive,
+  route,
+  type Stations,
+} from "./journey.ts";
 
 export interface ReceptionOptions {
   readonly at: Stations;
@@ -14,40 +23,72 @@ export interface ReceptionOptions {
   readonly onClosed: () => void;
 }
 
+/** The message is safe in the queue all the same. */
+const NOT_FORWARDED: Reply = { code: 452, text: "forwarding failed" };
+
+type OpenedFilter = Filter & AsyncDisposable;
+
+/** What a session with --immediate keeps until it is over. */
+interface Exit extends Outbound {
+  readonly clientFilter: OpenedFilter | null;
+  readonly routingFilter: OpenedFilter | null;
+}
+
 export function receptionOpener(options: ReceptionOptions): OpenReception {
   return () => openReception(options);
 }
 
-function openReception(options: ReceptionOptions): Reception {
-  let transport: Transport | null = null;
+function openReception({ at, immediate, onClosed }: ReceptionOptions): Reception {
+  let filter: OpenedFilter | null = null;
+  let exit: Exit | null = null;
   return {
     async receive(submission, signal) {
-      const { reply, id } = await receive(options.at, submission, signal);
+      filter ??= open(at.openServerFilter);
+      const { reply, id } = await receive(at, submission, filter, signal);
       const remote = submission.envelope.toRemote.length > 0;
-      if (id === null || options.immediate === null || !remote) return reply;
-      transport ??= await options.immediate();
-      return await forwardNow(options.at, { id, reply }, transport, signal);
+      if (id === null || immediate === null || !remote) return reply;
+      exit ??= {
+        transport: await immediate(),
+        clientFilter: open(at.openClientFilter),
+        routingFilter: open(at.openRoutingFilter),
+      };
+      return await forwardNow(at, { id, reply }, exit, signal);
     },
     async [Symbol.asyncDispose]() {
-      options.onClosed();
-      await transport?.quit();
-      await transport?.[Symbol.asyncDispose]();
+      onClosed();
+      await filter?.[Symbol.asyncDispose]();
+      await exit?.transport.quit();
+      await exit?.transport[Symbol.asyncDispose]();
+      await exit?.clientFilter?.[Symbol.asyncDispose]();
+      await exit?.routingFilter?.[Symbol.asyncDispose]();
     },
   };
+}
+
+function open(openFilter: OpenFilter | null): OpenedFilter | null {
+  return openFilter === null ? null : openFilter();
 }
 
 async function forwardNow(
   at: Stations,
   accepted: { id: MessageId; reply: Reply },
-  transport: Transport,
+  exit: Exit,
   signal: AbortSignal,
 ): Promise<Reply> {
   const { id } = accepted;
   await using lease = await at.store.lease(id);
   // Somebody else's run was faster: the message is safe and on its way.
   if (lease === null) return accepted.reply;
-  const { outcome } = await forward(at, lease, transport, signal);
-  return replyTo(outcome, accepted.reply);
+  try {
+    const routed = await route(at, lease, exit.routingFilter, signal);
+    const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
+    return replyTo(outcome, accepted.reply);
+  } catch (error) {
+    if (!(error instanceof RelayError)) throw error;
+    const text = `cannot forward ${id}: ${error.message}`;
+    at.journal.tell({ kind: "note", level: "error", detail: false, text });
+    return NOT_FORWARDED;
+  }
 }
 
 function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Reply {
@@ -58,6 +99,6 @@ function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Repl
     case "failed":
       return { code: outcome.reply.code, text: outcome.reply.text.replaceAll("\n", " ") };
     case "queued":
-      return { code: 452, text: "forwarding failed" };
+      return NOT_FORWARDED;
   }
 }

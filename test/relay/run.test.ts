@@ -4,7 +4,7 @@ import type { Receipt, Trouble } from "../../src/core/transport.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { run } from "../../src/relay/run.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
-import { stations } from "../support/stations.ts";
+import { always, stations } from "../support/stations.ts";
 
 const never = new AbortController().signal;
 
@@ -183,7 +183,7 @@ test("run() stops before the next message when asked to stop soon", async () => 
 
 test("run() obeys a client filter: abandon leaves the message queued, stop ends the run", async () => {
   const { at, store } = stations({
-    clientFilter: { run: async () => ({ kind: "abandon", next: "stop" }) },
+    openClientFilter: always({ kind: "abandon", next: "stop" }),
   });
   store.put();
   store.put();

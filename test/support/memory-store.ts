@@ -83,7 +83,9 @@ export class MemoryStore implements Store {
     one.state = "leased";
     return {
       id,
-      envelope: one.envelope,
+      get envelope() {
+        return one.envelope;
+      },
       content: async () => {
         const { content } = one;
         if (content === null) throw new RelayError("CONTENT_MISSING", id, "content file missing");

@@ -1,6 +1,12 @@
 import type { RelayEvent } from "../../src/core/events.ts";
+import type { OpenFilter, Verdict } from "../../src/core/filter.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { MemoryStore } from "./memory-store.ts";
+
+/** A filter that says the same to every message. */
+export function always(verdict: Verdict): OpenFilter {
+  return () => ({ run: async () => verdict, [Symbol.asyncDispose]: async () => undefined });
+}
 
 /** What a journey needs, in memory; `events` fills with what was told. */
 export function stations(changes: Partial<Stations> = {}) {
@@ -9,8 +15,9 @@ export function stations(changes: Partial<Stations> = {}) {
   const requested: string[] = [];
   const at: Stations = {
     store,
-    serverFilter: null,
-    clientFilter: null,
+    openServerFilter: null,
+    openClientFilter: null,
+    openRoutingFilter: null,
     route: (envelope) => ({
       address: envelope.forwardToAddress || "smarthost.test:25",
       account: envelope.clientAccountSelector,
