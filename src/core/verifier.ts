@@ -25,7 +25,11 @@ export type Verification =
   | { readonly kind: "refuse"; readonly reply: Reply; readonly reason: string }
   | { readonly kind: "abort" };
 
-/** Accepts every recipient as remote. */
-export const acceptAll: Verifier = {
+/** A verifier of one session, which disposes of it when it is over. */
+export type SessionVerifier = Verifier & AsyncDisposable;
+
+/** Accepts every recipient as remote. It keeps nothing, so one is enough for all sessions. */
+export const acceptAll: SessionVerifier = {
   verify: async ({ recipient }) => ({ kind: "remote", address: recipient }),
+  [Symbol.asyncDispose]: async () => undefined,
 };

@@ -19,8 +19,9 @@ import {
   unexpected,
 } from "./client-protocol.ts";
 import { describeTlsError } from "./client-tls.ts";
-import { Transcript, Wire } from "./client-wire.ts";
+import { Wire } from "./client-wire.ts";
 import { ReplyParser } from "./reply-parser.ts";
+import { Transcript } from "./transcript.ts";
 
 /** Content is written in pieces of about this size; a message below it goes out in one write with its final dot. */
 const BATCH_BYTES = 65_536;

@@ -1,7 +1,5 @@
-/** The sending side of a connection: few, large writes, no faster than the peer takes them; and what the log sees. */
+/** The sending side of a connection: few, large writes, no faster than the peer takes them. */
 import type { Socket } from "node:net";
-import type { Journal, Peer } from "../core/events.ts";
-import type { Reply } from "../core/reply.ts";
 
 export class Wire {
   readonly #socket: Socket;
@@ -58,34 +56,5 @@ export class Wire {
     });
     if (last > 0) this.#socket.uncork();
     return room;
-  }
-}
-
-/** What the log sees of a dialogue: nothing at all unless it asks for detail. */
-export class Transcript {
-  readonly #journal: Journal;
-  readonly #peer: Peer;
-
-  constructor(journal: Journal, peer: Peer) {
-    this.#journal = journal;
-    this.#peer = peer;
-  }
-
-  /** True if anybody listens. */
-  get wanted(): boolean {
-    return this.#journal.detail;
-  }
-
-  line(direction: "rx" | "tx", text: string): void {
-    if (!this.wanted) return;
-    this.#journal.tell({ kind: "traffic", direction, peer: this.#peer, text });
-  }
-
-  reply({ code, text }: Reply): void {
-    if (!this.wanted) return;
-    const lines = text.split("\n");
-    lines.forEach((line, index) => {
-      this.line("rx", `${code}${index < lines.length - 1 ? "-" : " "}${line}`);
-    });
   }
 }

@@ -10,6 +10,7 @@ import { IncomingMessage } from "./incoming.ts";
 import type { LineReader } from "./line.ts";
 import { receivedLine } from "./received.ts";
 import type { ServerProtocol, ServerRules } from "./server-protocol.ts";
+import type { Transcript } from "./transcript.ts";
 
 export interface ContentDeskOptions {
   readonly house: {
@@ -18,6 +19,7 @@ export interface ContentDeskOptions {
     readonly signal: AbortSignal;
   };
   readonly peer: Peer;
+  readonly transcript: Transcript;
   readonly protocol: ServerProtocol;
   readonly reception: Reception;
   /** Called when content can go on after "full". */
@@ -87,9 +89,9 @@ export class ContentDesk {
   finish(): void {
     const message = this.#message;
     if (message === null) return;
-    this.#trace("[message content not logged]");
+    this.#options.transcript.line("rx", "[message content not logged]");
     const reader = this.#reader;
-    if (reader !== null) this.#trace(".");
+    if (reader !== null) this.#options.transcript.line("rx", ".");
     message.end(reader === null ? null : this.#judge(reader));
     this.#reader = null;
     this.#chunk = null;
@@ -155,7 +157,7 @@ export class ContentDesk {
     if (chunk.left > 0) return this.#afterPush(message, room);
     if (chunk.last) return END;
     this.#chunk = null;
-    this.#trace("[message content not logged]");
+    this.#options.transcript.line("rx", "[message content not logged]");
     this.#afterPush(message, room);
     return { kind: "chunk", size: chunk.size, tooBig: message.tooBig };
   }
@@ -225,12 +227,6 @@ export class ContentDesk {
   #warn(text: string): void {
     const { journal } = this.#options.house.rules;
     journal.tell({ kind: "note", level: "warning", detail: false, text });
-  }
-
-  #trace(text: string): void {
-    const { house, peer } = this.#options;
-    if (!house.rules.journal.detail) return;
-    house.rules.journal.tell({ kind: "traffic", direction: "rx", peer, text });
   }
 
   #complain(error: unknown): void {

@@ -5,11 +5,11 @@ import type { Clock } from "../core/clock.ts";
 import type { ListenerConfig, ServerTls } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
 import type { OpenReception } from "../core/intake.ts";
-import type { Verifier } from "../core/verifier.ts";
+import type { SessionVerifier } from "../core/verifier.ts";
 import { Acceptor } from "../io/acceptor.ts";
 import { loadServerKeys, type ServerKeys } from "../io/server-tls.ts";
 import type { ServerRules } from "./server-protocol.ts";
-import { Session, type SessionHouse } from "./session.ts";
+import { type Gate, Session, type SessionHouse } from "./session.ts";
 
 export interface ListenerOptions {
   readonly config: ListenerConfig;
@@ -19,7 +19,10 @@ export interface ListenerOptions {
   /** Group of unix sockets; null: as the process. */
   readonly group: number | null;
   readonly accounts: ServerAccounts;
-  readonly verifier: Verifier;
+  /** Called at a session's first question; disposed of with the session. */
+  readonly openVerifier: () => SessionVerifier;
+  /** null: everybody comes in. */
+  readonly gate: Gate | null;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly openReception: OpenReception;
@@ -30,9 +33,8 @@ export interface Listener {
   addresses(): readonly string[];
   /** Reads keys and certificates anew, for the handshakes to come. Throws TLS_SETUP, and then the old ones stay. */
   reloadTls(): void;
-  /** MAIL gets 421 until `enable()`. */
-  disable(): void;
-  enable(): void;
+  /** While it is false, greeting and MAIL are 421, also for sessions that have begun before. */
+  enable(enabled: boolean): void;
   /**
    * Stops accepting, lets each session finish the message in hand, and resolves when all are gone.
    * When the signal is aborted, the rest is cut off.
@@ -61,7 +63,7 @@ class SmtpListener implements Listener {
   readonly #house: SessionHouse & { keys: ServerKeys | null };
 
   constructor(options: ListenerOptions) {
-    const { config, domain, version, accounts, journal, verifier, clock } = options;
+    const { config, domain, version, accounts, journal, openVerifier, gate, clock } = options;
     this.#tls = config.tls;
     this.#rules = {
       config,
@@ -77,7 +79,7 @@ class SmtpListener implements Listener {
     const { signal } = this.#end;
     // Every message in progress listens to it.
     setMaxListeners(0, signal);
-    this.#house = { rules: this.#rules, verifier, clock, keys, signal };
+    this.#house = { rules: this.#rules, openVerifier, gate, clock, keys, signal };
     this.#acceptor = new Acceptor({
       server: "smtp",
       port: config.port,
@@ -111,12 +113,8 @@ class SmtpListener implements Listener {
     if (this.#tls !== null) this.#house.keys = loadServerKeys(this.#tls);
   }
 
-  disable(): void {
-    this.#rules.enabled = false;
-  }
-
-  enable(): void {
-    this.#rules.enabled = true;
+  enable(enabled: boolean): void {
+    this.#rules.enabled = enabled;
   }
 
   async drain(signal: AbortSignal): Promise<void> {

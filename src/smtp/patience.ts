@@ -29,6 +29,11 @@ export class Patience {
     this.#heard = now;
   }
 
+  /** The client is let in: what it did until now counts as nothing. */
+  admitted(now: number): void {
+    this.#heard = now;
+  }
+
   /** Something came, or we have just become ready for it. */
   heard(now: number): void {
     this.#heard = now;

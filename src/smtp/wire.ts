@@ -1,18 +1,21 @@
 /** The writing side of a session's connection, and its brake: replies of a batch go out in one write. */
 import type { Socket } from "node:net";
+import type { Transcript } from "./transcript.ts";
 
 /** Replies of pipelined commands are gathered up to here. */
 const BATCH_CHARACTERS = 16384;
 
 export class Wire {
   #socket: Socket;
+  readonly #transcript: Transcript;
   #out = "";
   #paused = false;
   /** The client does not read our replies. */
   blocked = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, transcript: Transcript) {
     this.#socket = socket;
+    this.#transcript = transcript;
   }
 
   get socket(): Socket {
@@ -26,8 +29,12 @@ export class Wire {
     this.blocked = false;
   }
 
-  /** Gathers; a batch that becomes long is written. */
+  /** A reply without its last CRLF; "" says nothing. Gathers; a batch that becomes long is written. */
   say(text: string): void {
+    if (text === "") return;
+    if (this.#transcript.wanted) {
+      for (const line of text.split("\r\n")) this.#transcript.line("tx", line);
+    }
     this.#out += `${text}\r\n`;
     if (this.#out.length >= BATCH_CHARACTERS) this.flush();
   }

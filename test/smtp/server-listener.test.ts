@@ -169,18 +169,18 @@ test("remoteReason() lets exactly the local ranges in", () => {
   );
 });
 
-test("disable() refuses MAIL with 421 and leaves the connection open", async () => {
+test("enable(false) refuses MAIL with 421 and leaves the connection open", async () => {
   await using listening = await testListener();
   await using early = await RawClient.connect(listening.address);
   await early.reply();
-  listening.listener.disable();
+  listening.listener.enable(false);
   await using client = await RawClient.connect(listening.address);
   assert.equal(await client.reply(), "421 service not available");
   assert.match(await client.ask("EHLO x"), /^250-/);
   assert.equal(await client.ask("MAIL FROM:<a@b>"), "421 service not available");
   assert.match(await early.ask("EHLO x"), /^250-/);
   assert.equal(await early.ask("MAIL FROM:<a@b>"), "421 service not available");
-  listening.listener.enable();
+  listening.listener.enable(true);
   assert.equal(await client.ask("MAIL FROM:<a@b>"), "250 sender <a@b> OK");
 });
 

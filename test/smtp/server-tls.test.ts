@@ -120,7 +120,7 @@ test("verify: a client needs a certificate of the right authority", async () => 
   using other = makeTestCa("somebody else");
   const certificate = [ca.issue("localhost").combined];
   const tls = { ...starttls, certificate, verify: ca.certificate };
-  assert.match(await refusal(tls, {}), /^tls error: SSL_accept\(\): \[.*certificate.*\]$/);
+  assert.match(await refusal(tls, {}), /^SSL_accept\(\): \[.*certificate.*\]$/);
   assert.match(
     await refusal(tls, withCertificate(other.issue("client"))),
     /certificate verify failed/,

@@ -31,6 +31,8 @@ export const plainConfig: ListenerConfig = {
     alabels: true,
     linger: true,
   },
+  verifier: null,
+  dnsbl: null,
   secrets: null,
   authConfig: "",
   tls: null,
@@ -60,12 +62,14 @@ export interface TestListener extends AsyncDisposable {
 type Changes = Partial<Omit<ListenerOptions, "config">> & {
   readonly config?: Partial<ListenerConfig>;
   readonly detail?: boolean;
+  /** For all sessions; nobody minds its end. */
+  readonly verifier?: Verifier;
   /** Instead of the remembering reception's answer. */
   readonly answer?: (submission: Submission) => Promise<Reply>;
 };
 
 export async function testListener(changes: Changes = {}): Promise<TestListener> {
-  const { config, detail, answer, ...options } = changes;
+  const { config, detail, answer, verifier, ...options } = changes;
   const messages: Recorded[] = [];
   const events: RelayEvent[] = [];
   const lost: string[] = [];
@@ -93,7 +97,8 @@ export async function testListener(changes: Changes = {}): Promise<TestListener>
     version: "2.6b",
     group: null,
     accounts: nobody,
-    verifier: acceptAll,
+    openVerifier: () => ({ ...acceptAll, ...verifier }),
+    gate: null,
     journal: {
       detail: detail ?? false,
       tell(event) {
@@ -227,10 +232,13 @@ export class ManualClock implements Clock {
   async sleep(ms: number, signal: AbortSignal): Promise<void> {
     const until = this.#time + ms;
     await new Promise<void>((resolve, reject) => {
-      this.#sleepers.push({ until, wake: resolve });
-      signal.addEventListener("abort", () => reject(new Error("Sleep was interrupted")), {
-        once: true,
-      });
+      const abort = () => reject(new Error("Sleep was interrupted"));
+      const wake = () => {
+        signal.removeEventListener("abort", abort);
+        resolve();
+      };
+      this.#sleepers.push({ until, wake });
+      signal.addEventListener("abort", abort, { once: true });
     });
   }
 
