@@ -30,8 +30,8 @@ export function renderVersion(version: string, verbose: boolean): string {
   const capabilities = [
     "Multi-threading: disabled",
     "Unix domain sockets: enabled",
-    `POP server: ${isThere("pop") ? "enabled" : "disabled"}`,
-    `Admin server: ${isThere("admin") ? "enabled" : "disabled"}`,
+    "POP server: enabled",
+    "Admin server: enabled",
     `TLS library: ${tls}`,
   ];
   const paragraphs = [
@@ -80,12 +80,6 @@ function usageTitle(verbose: boolean): string {
   return verbose ? "usage:" : "abbreviated usage:";
 }
 
-function isThere(name: string): boolean {
-  return OPTION_SECTIONS.flatMap((section) => section.options).some(
-    (spec) => spec.name === name && spec.later === undefined,
-  );
-}
-
 function flags(spec: OptionSpec): string {
   const letter = spec.letter === undefined ? "" : `-${spec.letter}, `;
   const argument = spec.argument ?? "value";
@@ -104,11 +98,8 @@ function term(spec: OptionSpec): string {
 }
 
 function description(spec: OptionSpec): string {
-  const notes = [
-    spec.default === undefined ? "" : `(default: ${spec.default})`,
-    spec.later === undefined ? "" : "(not implemented yet)",
-  ].filter((note) => note !== "");
-  return [`${spec.help}.`, spec.more ?? "", ...notes].filter((part) => part !== "").join(" ");
+  const value = spec.default === undefined ? "" : `(default: ${spec.default})`;
+  return [`${spec.help}.`, spec.more ?? "", value].filter((part) => part !== "").join(" ");
 }
 
 function withSpec(spec: OptionSpec | undefined, render: (spec: OptionSpec) => string): string {

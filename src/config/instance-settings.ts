@@ -1,23 +1,28 @@
 /** Makes the settings of one instance from its options, defaults included. Pure; wrong values count as not given. */
 import type {
   ClientConfig,
-  ClientTls,
   ForwardConfig,
   InstanceConfig,
   ListenerConfig,
-  ServerTls,
-  SpoolConfig,
 } from "../core/config.ts";
 import { parsePort } from "../core/endpoint.ts";
 import { interfacesFor } from "./interfaces.ts";
 import { readMilliseconds, readSeconds, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import { absolutePath } from "./paths.ts";
+import { readVerifier } from "./programs.ts";
+import {
+  absoluteSpec,
+  adminSettings,
+  filterSettings,
+  popSettings,
+  spoolSettings,
+} from "./store-settings.ts";
+import { clientTls, serverTls } from "./tls-settings.ts";
 import { forwardAddress } from "./usage-rules.ts";
 import type { Surroundings } from "./validate.ts";
-import { readAnonymous, readClientSmtp, readServerSmtp, readTlsVersions } from "./words.ts";
+import { readAnonymous, readClientSmtp, readServerSmtp } from "./words.ts";
 
-const SPOOL_DIRECTORIES = ["/var/spool/relayd", "/var/spool/emailrelay"] as const;
 const TRIAL_PORT = 10025;
 
 export function instanceSettings(options: OptionSet, surroundings: Surroundings): InstanceConfig {
@@ -27,17 +32,9 @@ export function instanceSettings(options: OptionSet, surroundings: Surroundings)
     spool: spoolSettings(options, surroundings),
     listener: listenerSettings(options, surroundings),
     forward: forwardSettings(options, surroundings),
-  };
-}
-
-function spoolSettings(options: OptionSet, surroundings: Surroundings): SpoolConfig {
-  const given = options.text("spool-dir") ?? (options.has("trial") ? "spool" : null);
-  const [ours, theirs] = SPOOL_DIRECTORIES;
-  const usual = !surroundings.exists(ours) && surroundings.exists(theirs) ? theirs : ours;
-  return {
-    directory: given === null ? usual : absolutePath(given, surroundings),
-    sync: !options.has("no-sync"),
-    shared: options.has("shared-spool"),
+    filters: filterSettings(options, surroundings),
+    pop: popSettings(options, surroundings),
+    admin: adminSettings(options),
   };
 }
 
@@ -45,6 +42,7 @@ function listenerSettings(options: OptionSet, surroundings: Surroundings): Liste
   if (options.has("dont-serve") || options.has("no-smtp") || options.has("as-client")) return null;
   const { client: _, ...anonymous } = readAnonymous(options.text("anonymous")).settings;
   const secrets = options.text("server-auth");
+  const verifier = options.text("address-verifier");
   const trial = options.has("trial");
   const interfaces = interfacesFor("smtp", options.list("interface"));
   const loopback = [{ kind: "address", host: "127.0.0.1" }] as const;
@@ -61,6 +59,8 @@ function listenerSettings(options: OptionSet, surroundings: Surroundings): Liste
     bareNewlines: bareNewlines(options.text("bare-newlines")),
     anonymous,
     smtp: readServerSmtp(options.list("server-smtp-config")).settings,
+    verifier: verifier === null ? null : absoluteSpec(verifier, readVerifier, surroundings),
+    dnsbl: options.has("dnsbl") ? options.list("dnsbl").join(",") : null,
     secrets: secrets === null ? null : absolutePath(secrets, surroundings),
     authConfig: options.text("server-auth-config") ?? "",
     tls: serverTls(options, surroundings),
@@ -75,18 +75,6 @@ function listenerPort(options: OptionSet): number {
 
 function bareNewlines(text: string | null): ListenerConfig["bareNewlines"] {
   return text === "reject" || text === "accept" ? text : "fix";
-}
-
-function serverTls(options: OptionSet, surroundings: Surroundings): ServerTls | null {
-  const implicit = options.has("server-tls-connection");
-  if (!implicit && !options.has("server-tls")) return null;
-  return {
-    mode: implicit ? "implicit" : "starttls",
-    required: options.has("server-tls-required"),
-    certificate: certificates(options, "server-tls-certificate", surroundings),
-    verify: authorities(options.text("server-tls-verify"), surroundings),
-    versions: readTlsVersions(options.list("tls-config")).settings,
-  };
 }
 
 function forwardSettings(options: OptionSet, surroundings: Surroundings): ForwardConfig | null {
@@ -123,31 +111,4 @@ function clientSettings(options: OptionSet, surroundings: Surroundings): ClientC
     authConfig: options.text("client-auth-config") ?? "",
     tls: clientTls(options, surroundings),
   };
-}
-
-function clientTls(options: OptionSet, surroundings: Surroundings): ClientTls | null {
-  const implicit = options.has("client-tls-connection");
-  if (!implicit && !options.has("client-tls")) return null;
-  return {
-    mode: implicit ? "implicit" : "starttls",
-    required: options.has("client-tls-required"),
-    certificate: certificates(options, "client-tls-certificate", surroundings),
-    verify: authorities(options.text("client-tls-verify"), surroundings),
-    verifyName: options.text("client-tls-verify-name"),
-    serverName: options.text("client-tls-server-name"),
-    versions: readTlsVersions(options.list("tls-config")).settings,
-  };
-}
-
-function certificates(
-  options: OptionSet,
-  name: "server-tls-certificate" | "client-tls-certificate",
-  surroundings: Surroundings,
-): string[] {
-  return options.list(name).map((path) => absolutePath(path, surroundings));
-}
-
-/** "<default>" and "<none>" are words, not files. */
-function authorities(text: string | null, surroundings: Surroundings): string | null {
-  return text === null || text.startsWith("<") ? text : absolutePath(text, surroundings);
 }

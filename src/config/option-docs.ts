@@ -108,8 +108,7 @@ function manualEntry(spec: OptionSpec): string[] {
 }
 
 function sentences(spec: OptionSpec): string {
-  const later = spec.later === undefined ? "" : ` Not implemented yet: ${spec.later}.`;
-  return `${spec.help}.${spec.more === undefined ? "" : ` ${spec.more}`}${later}`;
+  return `${spec.help}.${spec.more === undefined ? "" : ` ${spec.more}`}`;
 }
 
 function plain(markdown: string): string {

@@ -20,8 +20,6 @@ export interface OptionSpec {
   readonly common?: true;
   /** An empty value makes sense. */
   readonly empty?: true;
-  /** Understood and checked, but what it turns on is not there yet: named here. */
-  readonly later?: string;
   /** An older name for another option; `prefix` goes before its value. */
   readonly alias?: { readonly of: string; readonly prefix: string };
   /** The value must be a number in this range; without it, a wrong number means the default (R1). */

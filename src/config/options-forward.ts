@@ -22,7 +22,6 @@ export const SPOOL_SECTION = {
       argument: "dir",
       default: "the spool directory",
       scope: "instance",
-      later: "filters",
       help: "Sets the directory of the mailboxes that the deliver: filter writes to",
     },
   ],
@@ -98,8 +97,8 @@ export const FORWARD_SECTION = {
       value: "multi",
       argument: "program",
       scope: "instance",
-      later: "filters",
       help: "Runs this program on each message that is forwarded",
+      more: "What --filter takes. A message that says where it wants to go is filtered before connecting.",
     },
     {
       name: "client-interface",

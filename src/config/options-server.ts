@@ -94,16 +94,19 @@ export const SERVER_SECTION = {
       argument: "program",
       default: "accepts all",
       scope: "instance",
-      later: "address verifiers",
       help: "Asks this program about each recipient",
+      more: "Also net:<host:port or path>, account:[<options>] and exit:<code>. See docs/verifiers.md.",
     },
     {
       name: "dnsbl",
       value: "multi",
       argument: "config",
       scope: "instance",
-      later: "DNS block lists",
       help: "Looks clients up in DNS block lists",
+      more:
+        "<list>[,<list>...][,<threshold>[,<timeout>[,<dns server>]]]: a client is refused when so many " +
+        "lists (1) name it; after the timeout (5000 ms, or with the suffix s) it is served, or refused " +
+        "if the timeout is negative.",
     },
     {
       name: "filter",
@@ -111,8 +114,10 @@ export const SERVER_SECTION = {
       value: "multi",
       argument: "program",
       scope: "instance",
-      later: "filters",
       help: "Runs this program on each message before it is queued",
+      more:
+        "Also exit:, net:, spam:, spam-edit:, copy:, deliver:, split:, mx: and msgid:. Several make a " +
+        "chain. See docs/filters.md.",
     },
     {
       name: "filter-timeout",
@@ -121,7 +126,6 @@ export const SERVER_SECTION = {
       argument: "seconds",
       default: "60",
       scope: "instance",
-      later: "filters",
       help: "Limits the time for filters and verifiers; 0 for no limit",
     },
     {
@@ -225,7 +229,6 @@ export const OTHER_SERVERS_SECTION = {
       letter: "B",
       value: "none",
       scope: "instance",
-      later: "POP",
       help: "Serves the spool over POP",
     },
     {
@@ -235,7 +238,6 @@ export const OTHER_SERVERS_SECTION = {
       argument: "port",
       default: "110",
       scope: "instance",
-      later: "POP",
       help: "Sets the port to listen on for POP",
     },
     {
@@ -244,7 +246,6 @@ export const OTHER_SERVERS_SECTION = {
       value: "value",
       argument: "file",
       scope: "instance",
-      later: "POP",
       help: "Names the secrets file with the POP accounts",
     },
     {
@@ -252,7 +253,6 @@ export const OTHER_SERVERS_SECTION = {
       letter: "J",
       value: "none",
       scope: "instance",
-      later: "POP",
       help: "Gives each POP account the spool sub-directory of its name",
     },
     {
@@ -260,7 +260,6 @@ export const OTHER_SERVERS_SECTION = {
       letter: "G",
       value: "none",
       scope: "instance",
-      later: "POP",
       help: "Keeps messages that POP clients delete",
     },
     {
@@ -269,7 +268,6 @@ export const OTHER_SERVERS_SECTION = {
       value: "value",
       argument: "port",
       scope: "instance",
-      later: "the admin interface",
       help: "Listens on this port for administration",
     },
     {
@@ -277,7 +275,6 @@ export const OTHER_SERVERS_SECTION = {
       letter: "Q",
       value: "none",
       scope: "instance",
-      later: "the admin interface",
       help: "Allows the command terminate there",
     },
   ],

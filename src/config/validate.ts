@@ -4,7 +4,7 @@ import { interfacesFor, parseInterface, splitQualifier } from "./interfaces.ts";
 import type { Fault } from "./lexer.ts";
 import { readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
-import { OPTION_SECTIONS, type OptionName } from "./options.ts";
+import type { OptionName } from "./options.ts";
 import { absolutePath, type Places } from "./paths.ts";
 import { readFilter, readVerifier } from "./programs.ts";
 import { hasLog, USAGE_RULES } from "./usage-rules.ts";
@@ -26,19 +26,11 @@ export function usageFaults(options: OptionSet): Fault[] {
   });
 }
 
-/** What would stop the start although nothing is wrong with the usage: options still to come, and interfaces. */
+/** What would stop the start although nothing is wrong with the usage. */
 export function startFaults(options: OptionSet): Fault[] {
-  const later = OPTION_SECTIONS.flatMap((section) => section.options).flatMap((spec) => {
-    // The name is one of the table, from which it has just been taken.
-    const name = spec.name as OptionName;
-    return spec.later !== undefined && options.has(name)
-      ? [{ origin: options.origin(name), text: `not implemented yet: --${name}` }]
-      : [];
-  });
-  if (isPam(options.text("server-auth"))) {
-    const text = "not implemented yet: --server-auth=pam:";
-    later.push({ origin: options.origin("server-auth"), text });
-  }
+  const pam = isPam(options.text("server-auth"))
+    ? [{ origin: options.origin("server-auth"), text: "not implemented yet: --server-auth=pam:" }]
+    : [];
   const interfaces = options
     .list("interface")
     .map((item) => splitQualifier(item).address)
@@ -47,7 +39,7 @@ export function startFaults(options: OptionSet): Fault[] {
       origin: options.origin("interface"),
       text: `invalid address or interface name: ${address}`,
     }));
-  return [...later, ...interfaces];
+  return [...pam, ...interfaces];
 }
 
 export interface Surroundings extends Places {

@@ -24,6 +24,9 @@ export const VALUE_RULES: readonly UsageRule[] = [
     // What is neither number nor name means the default, as in E-MailRelay.
     return parsePort(text) !== null || readUnsigned(text) === null;
   }),
+  ...(["pop-port", "admin"] as const).map((name) =>
+    value(name, "a port number up to 65535, or a service name", (text) => parsePort(text) !== null),
+  ),
   value("client-interface", "an IPv4 or IPv6 address", (text) => isIP(text) !== 0),
   value("bare-newlines", "fix, reject or accept", (text) => /^(?:fix|reject|accept)$/.test(text)),
   ...OPTION_SECTIONS.flatMap((section) => section.options).flatMap(rangeRule),

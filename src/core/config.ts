@@ -51,6 +51,23 @@ export interface InstanceConfig {
   readonly listener: ListenerConfig | null;
   /** null: nothing is ever forwarded. */
   readonly forward: ForwardConfig | null;
+  readonly filters: FilterConfig;
+  /** null: no POP server. */
+  readonly pop: PopConfig | null;
+  /** null: no administration. */
+  readonly admin: AdminConfig | null;
+}
+
+/** Filters by their specifications, in the order of a chain; programs with absolute paths. Source: R9. */
+export interface FilterConfig {
+  /** Asked before a message is stored. */
+  readonly server: readonly string[];
+  /** Asked before it is sent. */
+  readonly client: readonly string[];
+  /** For filters and verifiers; 0 for no limit. */
+  readonly timeoutMs: number;
+  /** Base of the mailboxes of "deliver:". */
+  readonly deliveryDirectory: string;
 }
 
 export interface SpoolConfig {
@@ -89,6 +106,10 @@ export interface ListenerConfig {
     readonly content: boolean;
   };
   readonly smtp: ServerSmtpWords;
+  /** Specification of the address verifier; null: every address is good. */
+  readonly verifier: string | null;
+  /** Text of --dnsbl; null: clients are not looked up. */
+  readonly dnsbl: string | null;
   /** Path of the secrets file; null when --server-auth is not used. */
   readonly secrets: string | null;
   /** Text of --server-auth-config; "" when not given. */

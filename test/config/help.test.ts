@@ -88,7 +88,7 @@ test("version has the banner, and what is built in when asked for", () => {
   assert.match(textOf("--version"), /^relayd V1\.2\.3\n\nCopyright [^\n]+\n\nTLS by /);
   assert.match(
     textOf("-Vv"),
-    /\n\nMulti-threading: disabled\nUnix domain sockets: enabled\nPOP server: disabled\nAdmin server: disabled\nTLS library: OpenSSL [\d.]+.*\n\n/,
+    /\n\nMulti-threading: disabled\nUnix domain sockets: enabled\nPOP server: enabled\nAdmin server: enabled\nTLS library: OpenSSL [\d.]+.*\n\n/,
   );
 });
 

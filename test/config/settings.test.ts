@@ -57,11 +57,21 @@ test("without options everything has its default", () => {
           alabels: true,
           linger: true,
         },
+        verifier: null,
+        dnsbl: null,
         secrets: null,
         authConfig: "",
         tls: null,
       },
       forward: null,
+      filters: {
+        server: [],
+        client: [],
+        timeoutMs: 60_000,
+        deliveryDirectory: "/var/spool/relayd",
+      },
+      pop: null,
+      admin: null,
     },
   ]);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { errorsOf, read, warningsOf } from "../support/configuration.ts";
 
@@ -164,29 +165,51 @@ test("usage errors are checked in E-MailRelay's order", () => {
   );
 });
 
-test("what is still to come is understood, then refused by name", () => {
-  const refused: readonly [string, string][] = [
-    ["--filter=/f", "--filter"],
-    ["--scanner=localhost:1", "--filter"],
-    ["--filter-timeout=5", "--filter-timeout"],
-    ["--client-filter=/f -o a:1", "--client-filter"],
-    ["--address-verifier=/f", "--address-verifier"],
-    ["--verifier=net:a:1", "--address-verifier"],
-    ["--dnsbl=x -r", "--dnsbl"],
-    ["--admin=10026", "--admin"],
-    ["--delivery-dir=/d", "--delivery-dir"],
-    ["--server-auth=pam:", "--server-auth=pam:"],
-    ["--server-auth=/pam", "--server-auth=pam:"],
-  ];
-  for (const [line, name] of refused) {
-    assert.deepEqual(errorsOf(words(line)), [`relayd: error: not implemented yet: ${name}`], line);
+test("PAM is refused by name", () => {
+  for (const line of ["--server-auth=pam:", "--server-auth=/pam"]) {
+    const wanted = ["relayd: error: not implemented yet: --server-auth=pam:"];
+    assert.deepEqual(errorsOf(words(line)), wanted, line);
   }
-  assert.deepEqual(errorsOf(words("--pop --pop-auth=f --pop-port=1 --pop-by-name")), [
-    "relayd: error: not implemented yet: --pop",
-    "relayd: error: not implemented yet: --pop-port",
-    "relayd: error: not implemented yet: --pop-auth",
-    "relayd: error: not implemented yet: --pop-by-name",
-  ]);
+});
+
+test("filters, verifiers, block lists, POP and administration are settings", () => {
+  const line =
+    "-r --filter=bin/f,exit:0 --client-filter=mx: -o a:1 --filter-timeout=5 --verifier=net:a:1 " +
+    "--dnsbl=x.test,1 --delivery-dir=d --pop --pop-auth=s --pop-port=pop3 --pop-by-name " +
+    "--admin=10026 --admin-terminate --interface=127.0.0.1,pop=127.0.0.2,admin=/run/a";
+  const reading = read(words(line));
+  assert.equal(reading.kind, "run");
+  if (reading.kind !== "run") return;
+  const [one] = reading.config.instances;
+  const cwd = dirname(one?.filters.deliveryDirectory ?? "");
+  assert.deepEqual(one?.filters, {
+    server: [join(cwd, "bin/f"), "exit:0"],
+    client: ["mx:"],
+    timeoutMs: 5000,
+    deliveryDirectory: join(cwd, "d"),
+  });
+  assert.equal(one.listener?.verifier, "net:a:1");
+  assert.equal(one.listener?.dnsbl, "x.test,1");
+  const any = { kind: "address", host: "127.0.0.1" };
+  assert.deepEqual(one.pop, {
+    port: 110,
+    interfaces: [any, { kind: "address", host: "127.0.0.2" }],
+    remoteClients: true,
+    byName: true,
+    noDelete: false,
+    idleTimeoutMs: 60_000,
+    secrets: join(cwd, "s"),
+    authConfig: "",
+    tls: null,
+  });
+  assert.deepEqual(one.admin, {
+    port: 10026,
+    interfaces: [any, { kind: "unix", path: "/run/a" }],
+    remoteClients: true,
+    terminate: true,
+  });
+  const client = read(words("--as-client=a:1 --pop --pop-auth=s"));
+  assert.equal(client.kind, "fault");
 });
 
 test("an impossible interface is an error with its text", () => {
@@ -257,8 +280,6 @@ test("a check says everything at once, with the place of each", () => {
       '--zoo: error: invalid option: "--zoo"',
       "relayd: error: too many non-option arguments",
       "--forward: error: --forward requires --forward-to",
-      "--verifier: error: not implemented yet: --address-verifier",
-      "--filter: error: not implemented yet: --filter",
       "--server-auth: error: not implemented yet: --server-auth=pam:",
       "--server-auth: warning: pam authentication should be enabled with pam: rather than /pam",
       "--filter: warning: filter program does not exist: /f",
