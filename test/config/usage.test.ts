@@ -209,7 +209,7 @@ test("filters, verifiers, block lists, POP and administration are settings", () 
     terminate: true,
   });
   const client = read(words("--as-client=a:1 --pop --pop-auth=s"));
-  assert.equal(client.kind, "fault");
+  assert.equal(client.kind, "errors");
 });
 
 test("an impossible interface is an error with its text", () => {
