@@ -1,0 +1,133 @@
+/** Counts and lists the connections of both directions, from the events that tell of them. */
+import type { Cause } from "../core/control.ts";
+import { displayAddress } from "../core/endpoint.ts";
+import type { Peer, RelayEvent } from "../core/events.ts";
+
+/** What `network:` events are about. */
+export type NetworkChange = "in: start" | "in: stop" | "out: start" | "out: stop" | "listen: start";
+
+type Of<Kind extends RelayEvent["kind"]> = Extract<RelayEvent, { kind: Kind }>;
+type Changes = {
+  readonly [Kind in RelayEvent["kind"]]?: (event: Of<Kind>, cause: Cause) => NetworkChange | null;
+};
+
+export class Network {
+  readonly #in = new Ledger();
+  readonly #out = new Ledger();
+  /**
+   * A smarthost is being looked for: that counts as a connection out before it is one. Of several
+   * at a time the first is told at once, the others when they are connected.
+   */
+  readonly #approaching: Record<Cause, boolean> = { flush: false, other: false };
+
+  readonly #changes: Changes = {
+    "listener.opened": () => "listen: start",
+    "session.opened": (event) => this.#opened(event),
+    "session.closed": ({ server, peer }) =>
+      this.#in.leave(`${server} ${show(peer)}`) ? "in: stop" : null,
+    "smarthost.resolving": (_, cause) => this.#approach(cause),
+    "smarthost.connecting": (_, cause) => this.#approach(cause),
+    "smarthost.connected": (event, cause) => this.#connected(event, cause),
+    "smarthost.disconnected": ({ local, peer }) =>
+      this.#out.leave(`${local} ${show(peer)}`) ? "out: stop" : null,
+    // Nothing tells that a connection could not be made, but what comes of it.
+    "message.queued": ({ delivery }, cause) => (delivery.peer === "" ? this.#giveUp(cause) : null),
+    "message.failed": ({ delivery }, cause) => (delivery.peer === "" ? this.#giveUp(cause) : null),
+    "forward.idle": (_, cause) => this.#giveUp(cause),
+  };
+
+  /** True while we are connected to a smarthost. */
+  get sends(): boolean {
+    return this.#out.busy;
+  }
+
+  /** Takes note of an event; what changed by it, or null. */
+  take(event: RelayEvent, cause: Cause): NetworkChange | null {
+    // The table's entry for a kind takes just that kind: TypeScript cannot follow it from here.
+    const change = this.#changes[event.kind] as
+      | ((event: RelayEvent, cause: Cause) => NetworkChange | null)
+      | undefined;
+    return change?.(event, cause) ?? null;
+  }
+
+  /** What `status` says, after the addresses that are listened on. */
+  status(): string[] {
+    return [
+      `OUT started: ${this.#out.started}`,
+      `OUT finished: ${this.#out.finished}`,
+      ...this.#out.lines(),
+      `IN started: ${this.#in.started}`,
+      `IN finished: ${this.#in.finished}`,
+      ...this.#in.lines(),
+    ];
+  }
+
+  #opened({ server, local, peer }: Of<"session.opened">): NetworkChange {
+    this.#in.begin();
+    this.#in.join(`${server} ${show(peer)}`, `IN: ${local} <- ${show(peer)}`);
+    return "in: start";
+  }
+
+  #connected({ local, peer }: Of<"smarthost.connected">, cause: Cause): NetworkChange | null {
+    const began = this.#approach(cause);
+    this.#approaching[cause] = false;
+    this.#out.join(`${local} ${show(peer)}`, `OUT: ${local} -> ${show(peer)}`);
+    return began;
+  }
+
+  #approach(cause: Cause): NetworkChange | null {
+    if (this.#approaching[cause]) return null;
+    this.#approaching[cause] = true;
+    this.#out.begin();
+    return "out: start";
+  }
+
+  #giveUp(cause: Cause): NetworkChange | null {
+    if (!this.#approaching[cause]) return null;
+    this.#approaching[cause] = false;
+    this.#out.abandon();
+    return "out: stop";
+  }
+}
+
+/** The connections of one direction. */
+class Ledger {
+  started = 0;
+  finished = 0;
+  /** Clients of unix sockets all look the same: several lines to a key. */
+  readonly #open = new Map<string, string[]>();
+
+  get busy(): boolean {
+    return this.#open.size > 0;
+  }
+
+  begin(): void {
+    this.started += 1;
+  }
+
+  join(key: string, line: string): void {
+    const same = this.#open.get(key);
+    if (same === undefined) this.#open.set(key, [line]);
+    else same.push(line);
+  }
+
+  /** False for a connection that was made before we looked. */
+  leave(key: string): boolean {
+    const same = this.#open.get(key);
+    if (same === undefined) return false;
+    same.pop();
+    if (same.length === 0) this.#open.delete(key);
+    this.finished += 1;
+    return true;
+  }
+
+  abandon(): void {
+    this.finished += 1;
+  }
+
+  lines(): string[] {
+    return [...this.#open.values()].flat();
+  }
+}
+
+const show = ({ address, port }: Peer): string => displayAddress(address, port);
