@@ -27,6 +27,7 @@ const SERVICES: Readonly<Record<string, number>> = {
   "pop-3": 110,
   pop3s: 995,
   lmtp: 24,
+  spamd: 783,
 };
 
 /** A port number 0..65535 from digits or a service name; null when it is neither. */
