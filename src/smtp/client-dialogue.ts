@@ -9,7 +9,7 @@ import type { Journal, Peer } from "../core/events.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Content } from "../core/store.ts";
 import type { Trouble } from "../core/transport.ts";
-import { type Chunk, chunks, DotStuffer, exactly } from "./client-content.ts";
+import { sayQuit } from "./client-farewell.ts";
 import { Patience } from "./client-patience.ts";
 import {
   type Conversation,
@@ -18,15 +18,13 @@ import {
   type Step,
   unexpected,
 } from "./client-protocol.ts";
+import { Replies } from "./client-replies.ts";
 import { describeTlsError } from "./client-tls.ts";
+import { type LastWords, Upload } from "./client-upload.ts";
 import { Wire } from "./client-wire.ts";
-import { ReplyParser } from "./reply-parser.ts";
 import { Transcript } from "./transcript.ts";
 
-/** Content is written in pieces of about this size; a message below it goes out in one write with its final dot. */
-const BATCH_BYTES = 65_536;
-const CHUNK_BYTES = 1_000_000;
-const QUIT_MS = 1000;
+const NO_REPLY = connectionTrouble("smtp error: invalid response");
 
 export interface DialogueTerms {
   readonly peer: Peer;
@@ -50,10 +48,9 @@ export interface Hold {
 
 interface Job {
   readonly conversation: Conversation;
-  readonly content: Content | null;
+  readonly upload: Upload | null;
   readonly over: () => void;
   readonly failed: (error: unknown) => void;
-  chunks: AsyncGenerator<Chunk, void, void> | null;
 }
 
 export class Dialogue {
@@ -62,25 +59,22 @@ export class Dialogue {
   readonly #terms: DialogueTerms;
   readonly #transcript: Transcript;
   readonly #patience: Patience;
-  readonly #parser = new ReplyParser();
+  readonly #replies: Replies;
   #job: Job | null = null;
   #open = true;
-  /** Replies that are still to come for what was written. */
-  #due = 0;
   /** Content is being read and written: no reply may come. */
   #sending = false;
-  #rechecked = false;
   /** The final dot or last chunk was handed to the socket. */
   #ended = false;
   /** At least one reply has come on this connection. */
   #heard = false;
-  #quitAnswered: (() => void) | null = null;
 
   constructor(socket: Socket, terms: DialogueTerms) {
     this.#socket = socket;
     this.#wire = new Wire(socket);
     this.#terms = terms;
     this.#transcript = new Transcript(terms.journal, terms.peer);
+    this.#replies = new Replies(this.#transcript, () => this.#wire.flushed);
     this.#patience = new Patience(terms.responseMs, this.#onOverdue);
     socket.on("data", this.#onData);
     socket.on("drain", this.#onDrain);
@@ -114,7 +108,7 @@ export class Dialogue {
     how.signal.addEventListener("abort", abort, { once: true });
     try {
       await new Promise<void>((over, failed) => {
-        this.#job = { conversation, content: how.content ?? null, over, failed, chunks: null };
+        this.#job = { conversation, upload: this.#upload(how.content), over, failed };
         this.#ended = false;
         this.#perform(conversation.start());
       });
@@ -124,9 +118,9 @@ export class Dialogue {
     }
   }
 
-  /** Gives the socket away for the TLS handshake; null if anything was heard that nobody asked for. */
+  /** Gives the socket away; null if anything was heard that nobody asked for. */
   release(): Socket | null {
-    if (!this.alive || !this.#parser.empty) return null;
+    if (!this.alive || !this.#replies.empty) return null;
     this.#patience.stop();
     this.#open = false;
     this.#socket.pause();
@@ -135,31 +129,11 @@ export class Dialogue {
     return this.#socket;
   }
 
-  /**
-   * Says QUIT and closes within a second. `linger`: our side is shut down with it and the peer closes
-   * first; otherwise we close when it has answered.
-   */
+  /** Says QUIT and closes within a second; `linger` as in a farewell. */
   async quit(linger: boolean): Promise<void> {
-    if (!this.alive || this.#job !== null) {
-      this.destroy();
-      return;
-    }
-    this.#transcript.line("tx", "QUIT");
-    this.#open = false;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, QUIT_MS);
-      const done = (): void => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#socket.once("close", done);
-      if (linger) this.#socket.end("QUIT\r\n");
-      else {
-        this.#quitAnswered = done;
-        this.#socket.write("QUIT\r\n");
-      }
-    });
-    this.destroy();
+    const socket = this.#job === null ? this.release() : null;
+    if (socket === null) this.destroy();
+    else await sayQuit(socket, { transcript: this.#transcript, linger });
   }
 
   destroy(): void {
@@ -170,9 +144,8 @@ export class Dialogue {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#parser.push(chunk);
-    if (this.#open) this.#hear();
-    else this.#drainQuit();
+    this.#replies.push(chunk);
+    this.#hear();
   };
 
   readonly #onDrain = (): void => {
@@ -208,68 +181,36 @@ export class Dialogue {
 
   /** Hands over as many replies as are due; anything else that has come is out of turn. */
   #hear(): void {
-    while (this.#job !== null && !this.#parser.empty) {
-      if (this.#due === 0 || this.#sending) {
-        this.#outOfTurn();
-        return;
-      }
-      if (this.#due === 1 && !this.#wire.flushed) {
-        this.#recheck();
-        return;
-      }
-      const heard = this.#parser.next();
+    while (this.#job !== null) {
+      const heard = this.#replies.next();
       if (heard === null) return;
-      if (heard.kind === "invalid") {
-        this.#transcript.line("rx", heard.line);
-        this.#lose(connectionTrouble("smtp error: invalid response"));
-        return;
-      }
-      this.#take(this.#job, heard.reply);
+      if (heard.kind === "reply") this.#take(this.#job, heard.reply);
+      else if (heard.kind === "stray") this.#outOfTurn();
+      else if (heard.kind === "soon") setImmediate(this.#recheck);
+      else this.#lose(NO_REPLY);
     }
-    if (this.#job === null && !this.#parser.empty && this.#open) this.#heardIdle();
+    if (this.#replies.empty || !this.#open) return;
+    // Between two messages only 421 makes sense; whatever it is, this connection is of no use now.
+    this.#replies.stray();
+    this.destroy();
   }
 
   #take(job: Job, reply: Reply): void {
-    this.#transcript.reply(reply);
     this.#heard = true;
-    this.#due -= 1;
     this.#patience.restart();
     this.#patience.greeted();
     this.#perform(job.conversation.reply(reply, this.#ended));
   }
 
-  /**
-   * A reply before the last of our bytes has left cannot be an answer to it. The news that they have
-   * left may come one turn of the event loop later than the reply (TLS), so it is looked at twice.
-   */
-  #recheck(): void {
-    if (this.#rechecked) return;
-    this.#rechecked = true;
-    setImmediate(() => {
-      if (!this.#open || this.#job === null) return;
-      if (this.#wire.flushed) this.#hear();
-      else this.#outOfTurn();
-    });
-  }
+  readonly #recheck = (): void => {
+    if (this.#job === null) return;
+    if (this.#wire.flushed) this.#hear();
+    else this.#outOfTurn();
+  };
 
   #outOfTurn(): void {
-    const heard = this.#parser.next();
-    if (heard?.kind === "reply") this.#transcript.reply(heard.reply);
-    const early = heard?.kind === "reply" ? unexpected(heard.reply) : null;
-    this.#lose(early ?? connectionTrouble("smtp error: invalid response"));
-  }
-
-  /** Between two messages only 421 makes sense; whatever it is, this connection is of no use now. */
-  #heardIdle(): void {
-    const heard = this.#parser.next();
-    if (heard?.kind === "reply") this.#transcript.reply(heard.reply);
-    this.destroy();
-  }
-
-  #drainQuit(): void {
-    const heard = this.#parser.next();
-    if (heard?.kind === "reply") this.#transcript.reply(heard.reply);
-    if (heard !== null) this.#quitAnswered?.();
+    const early = this.#replies.stray();
+    this.#lose(early === null ? NO_REPLY : unexpected(early));
   }
 
   #perform(step: Step): void {
@@ -293,7 +234,7 @@ export class Dialogue {
 
   #say(lines: readonly Line[]): void {
     // Early answers to commands that have not been said must not be taken for answers to them.
-    if (!this.#parser.empty) {
+    if (!this.#replies.empty) {
       this.#outOfTurn();
       return;
     }
@@ -302,108 +243,87 @@ export class Dialogue {
       this.#transcript.line("tx", line.shown);
       text += `${line.text}\r\n`;
     }
-    this.#due = lines.length;
-    this.#write([Buffer.from(text)]);
+    this.#write([Buffer.from(text)], lines.length);
   }
 
   #listen(step: Extract<Step, { kind: "listen" }>): void {
-    if (this.#due === 0) this.#due = 1;
+    this.#replies.expectMore();
     if (step.forMs <= 0) {
       this.#patience.restart();
       return;
     }
     this.#patience.prompt(step.forMs, () => {
       // One that has begun is waited for like any other reply.
-      if (!this.#parser.empty) this.#patience.restart();
+      if (!this.#replies.empty) this.#patience.restart();
       else if (this.#job !== null) this.#perform(step.instead());
     });
   }
 
   #finish(close: boolean): void {
-    const job = this.#job;
-    this.#job = null;
-    this.#due = 0;
+    const job = this.#letGo();
+    this.#replies.expect(0);
     if (close) this.destroy();
-    this.#letGo(job);
     job?.over();
   }
 
   #lose(trouble: Trouble): void {
-    const job = this.#job;
-    this.#job = null;
+    const job = this.#letGo();
     this.destroy();
-    this.#letGo(job);
-    if (job === null) return;
-    job.conversation.lost(trouble, this.#ended);
-    job.over();
+    job?.conversation.lost(trouble, this.#ended);
+    job?.over();
   }
 
   #fail(error: unknown): void {
-    const job = this.#job;
-    this.#job = null;
+    const job = this.#letGo();
     this.destroy();
-    this.#letGo(job);
     job?.failed(error);
   }
 
-  /** Closes the content where it was left between two chunks. */
-  #letGo(job: Job | null): void {
-    job?.chunks?.return().catch(() => undefined);
+  #letGo(): Job | null {
+    const job = this.#job;
+    this.#job = null;
+    job?.upload?.stop();
+    return job;
+  }
+
+  #upload(content: Content | undefined): Upload | null {
+    if (content === undefined) return null;
+    const write = async (pieces: readonly Uint8Array[]): Promise<void> => {
+      this.#patience.restart();
+      await this.#wire.writeAll(pieces);
+    };
+    return new Upload({ content, transcript: this.#transcript, write });
   }
 
   #sendContent(framing: "dot" | "chunk"): void {
     const job = this.#job;
-    if (!this.#parser.empty || job === null || job.content === null) {
+    if (!this.#replies.empty || job === null || job.upload === null) {
       this.#outOfTurn();
       return;
     }
     this.#sending = true;
-    const work =
-      framing === "dot" ? this.#sendDots(job, job.content) : this.#sendChunk(job, job.content);
-    // Content that cannot be read must not look complete to the peer: no final dot, no next chunk.
-    work.catch((error: unknown) => {
-      if (this.#job === job) this.#fail(error);
-    });
+    this.#replies.expect(0);
+    job.upload.send(framing).then(
+      (last) => {
+        if (last !== null) this.#conclude(last);
+      },
+      // Content that cannot be read must not look complete to the peer: no final dot, no next chunk.
+      (error: unknown) => {
+        if (this.#job === job) this.#fail(error);
+      },
+    );
   }
 
-  async #sendDots(job: Job, content: Content): Promise<void> {
-    const stuffer = new DotStuffer(this.#transcript.wanted);
-    for await (const part of exactly(content)) {
-      stuffer.add(part);
-      if (stuffer.bytes >= BATCH_BYTES) await this.#writeSome(stuffer.take());
-      if (this.#job !== job) return;
-    }
-    if (this.#job !== job) return;
-    stuffer.end();
-    this.#transcript.line("tx", `[${stuffer.lines} line(s) of content]`);
-    this.#transcript.line("tx", ".");
-    this.#conclude(stuffer.take(), true);
-  }
-
-  async #sendChunk(job: Job, content: Content): Promise<void> {
-    job.chunks ??= chunks(exactly(content), CHUNK_BYTES);
-    const { value: chunk } = await job.chunks.next();
-    if (this.#job !== job || !chunk) return;
-    this.#transcript.line("tx", chunk.command);
-    this.#conclude([Buffer.from(`${chunk.command}\r\n`), ...chunk.pieces], chunk.last);
-  }
-
-  /** The last write before a reply. */
-  #conclude(pieces: readonly Uint8Array[], ended: boolean): void {
+  #conclude({ pieces, ended }: LastWords): void {
     this.#sending = false;
     this.#ended = ended;
-    this.#due = 1;
-    this.#write(pieces);
+    this.#write(pieces, 1);
   }
 
-  #write(pieces: readonly Uint8Array[]): void {
-    this.#rechecked = false;
+  /** All of it in one go, and so many replies will come. */
+  #write(pieces: readonly Uint8Array[], replies: number): void {
+    this.#replies.expect(replies);
     this.#patience.restart();
     this.#wire.write(pieces);
-  }
-
-  async #writeSome(pieces: readonly Uint8Array[]): Promise<void> {
-    this.#patience.restart();
-    await this.#wire.writeAll(pieces);
   }
 }

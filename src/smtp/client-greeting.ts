@@ -179,6 +179,7 @@ export class Greeting implements Conversation {
 
   #trouble(trouble: Trouble): Step {
     this.#result = { kind: "trouble", trouble };
-    return { kind: "done", close: true };
+    // Whoever says 421 is closing; anybody else may be told QUIT.
+    return { kind: "done", close: trouble.reply?.code === 421 };
   }
 }

@@ -206,7 +206,10 @@ class Approach {
     const overdue = overdueText(config.messageTimeoutMs);
     await dialogue.hold(greeting, { budgetMs: this.#budgetMs(), overdue, signal: this.#signal });
     const { result } = greeting;
-    if (result.kind === "trouble") return result.trouble;
+    if (result.kind === "trouble") {
+      await dialogue.quit(config.smtp.linger);
+      return result.trouble;
+    }
     if (result.kind === "ready") {
       const { extensions, account } = result;
       ready({

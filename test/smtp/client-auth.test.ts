@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import type { ClientPlan, SaslClient } from "../../src/core/auth.ts";
-import { aMessage, type TestClientOptions, testClient } from "../support/client-under-test.ts";
+import {
+  aMessage,
+  clientDefaults,
+  type TestClientOptions,
+  testClient,
+} from "../support/client-under-test.ts";
 import { type PeerConnection, SmtpPeer } from "../support/smtp-peer.ts";
 
 const conversation = (
@@ -122,6 +127,7 @@ test("AUTH that is refused by every mechanism ends the session with the last rep
     await connection.greet("AUTH PLAIN LOGIN");
     await connection.answer(/^AUTH PLAIN /, "535 5.7.8 no");
     await connection.answer(/^AUTH LOGIN /, "535-5.7.8 never", "535 ever");
+    await connection.expect("QUIT");
     await connection.gone();
     assert.equal(connection.rest, "");
   });
@@ -133,6 +139,20 @@ test("AUTH that is refused by every mechanism ends the session with the last rep
     why: `smtp error: authentication failed ${login.detail}: [5.7.8 never ever]`,
     reply: { code: 535, text: "5.7.8 never\never" },
   });
+  await peer.done();
+});
+
+test("after a failed AUTH nobody waits for a peer that does not answer QUIT", async () => {
+  await using peer = await SmtpPeer.listen(async (connection) => {
+    await connection.greet("AUTH PLAIN");
+    await connection.answer(/^AUTH PLAIN /, "535 no");
+    await connection.expect("QUIT");
+    // Neither answers nor closes.
+  });
+  const config = { ...clientDefaults, smtp: { ...clientDefaults.smtp, linger: false } };
+  await using client = testClient({ plan: tries(plain), config });
+  const receipt = await client.deliver(peer.address, aMessage);
+  assert.equal(receipt.kind === "lost" && receipt.trouble.kind, "authentication");
   await peer.done();
 });
 

@@ -1,0 +1,70 @@
+/** The content of one message on its way to the peer, in one piece or chunk by chunk. */
+import type { Content } from "../core/store.ts";
+import { type Chunk, chunks, DotStuffer, exactly } from "./client-content.ts";
+import type { Transcript } from "./transcript.ts";
+
+/** Content is written in pieces of about this size; a message below it goes out in one write with its final dot. */
+const BATCH_BYTES = 65_536;
+const CHUNK_BYTES = 1_000_000;
+
+export interface UploadOptions {
+  readonly content: Content;
+  readonly transcript: Transcript;
+  /** Writes what is not the last of it; resolves when there is room for more. */
+  readonly write: (pieces: readonly Uint8Array[]) => Promise<void>;
+}
+
+/** The last bytes before the peer's answer. */
+export interface LastWords {
+  readonly pieces: readonly Uint8Array[];
+  /** True for the final dot or the last chunk. */
+  readonly ended: boolean;
+}
+
+export class Upload {
+  readonly #options: UploadOptions;
+  #chunks: AsyncGenerator<Chunk, void, void> | null = null;
+  #stopped = false;
+
+  constructor(options: UploadOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads and writes all of it, or up to the end of the next chunk. Resolves to what is still to be
+   * written; null when it was stopped meanwhile. Rejects when the content cannot be read.
+   */
+  async send(framing: "dot" | "chunk"): Promise<LastWords | null> {
+    return framing === "dot" ? await this.#sendDots() : await this.#sendChunk();
+  }
+
+  /** Closes the content where it was left between two chunks. */
+  stop(): void {
+    this.#stopped = true;
+    this.#chunks?.return().catch(() => undefined);
+  }
+
+  async #sendDots(): Promise<LastWords | null> {
+    const { content, transcript, write } = this.#options;
+    const stuffer = new DotStuffer(transcript.wanted);
+    for await (const part of exactly(content)) {
+      stuffer.add(part);
+      if (stuffer.bytes >= BATCH_BYTES) await write(stuffer.take());
+      if (this.#stopped) return null;
+    }
+    if (this.#stopped) return null;
+    stuffer.end();
+    transcript.line("tx", `[${stuffer.lines} line(s) of content]`);
+    transcript.line("tx", ".");
+    return { pieces: stuffer.take(), ended: true };
+  }
+
+  async #sendChunk(): Promise<LastWords | null> {
+    this.#chunks ??= chunks(exactly(this.#options.content), CHUNK_BYTES);
+    const { value: chunk } = await this.#chunks.next();
+    if (this.#stopped || !chunk) return null;
+    this.#options.transcript.line("tx", chunk.command);
+    const pieces = [Buffer.from(`${chunk.command}\r\n`), ...chunk.pieces];
+    return { pieces, ended: chunk.last };
+  }
+}
