@@ -67,7 +67,6 @@ export class FileLease implements Lease {
    */
   async complete(): Promise<void> {
     const busy = busyName(this.id);
-    this.#detail(`deleting envelope [${busy}]`);
     try {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
       if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
@@ -81,7 +80,6 @@ export class FileLease implements Lease {
   /** Without its envelope it is no message any more: a failure is only untidy. */
   #removeContent(): void {
     const name = contentName(this.id);
-    this.#detail(`deleting content [${name}]`);
     try {
       this.#removeIfThere(name);
     } catch (error) {
@@ -93,7 +91,6 @@ export class FileLease implements Lease {
   async fail(reason: FailureReason): Promise<void> {
     const busy = busyName(this.id);
     const bad = badName(this.id);
-    this.#detail(`failing envelope [${busy}] -> [${bad}]`);
     try {
       await this.#writeReason(reason);
     } catch (error) {
@@ -157,10 +154,6 @@ export class FileLease implements Lease {
   #end(end: "completed" | "failed" | "released" | "lost"): void {
     this.#ended = true;
     this.#options.onEnd(end);
-  }
-
-  #detail(text: string): void {
-    this.#options.journal.tell({ kind: "note", level: "info", detail: true, text });
   }
 
   #warn(text: string): void {
