@@ -2,7 +2,8 @@
  * Judges passwords and CRAM answers. An unknown id costs the same work as a known one, and answers are
  * compared in constant time, so that nobody learns from the clock who has an account here.
  */
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import type { ApopProof } from "../core/auth.ts";
 import type { HashName } from "./hash-state.ts";
 import { hmacFromMask, maskBytes } from "./hmac-mask.ts";
 import { idKey, type Secret, type SecretKind, type Secrets } from "./secrets.ts";
@@ -51,6 +52,18 @@ export function judgeCram(
   const wanted = hashed === undefined ? fromPlain : fromMask;
   const same = equal(Buffer.from(given.digest.toLowerCase()), Buffer.from(wanted.toString("hex")));
   return judgement(mechanism, id, hashed ?? plain, same);
+}
+
+/** RFC 1939, "APOP": only a plain secret will do. */
+export function judgeApop(secrets: Secrets["server"], given: ApopProof): Judgement {
+  const { id, challenge, digest } = given;
+  const found = secrets.get("plain")?.get(idKey(id));
+  const wanted = createHash("md5")
+    .update(challenge)
+    .update(found?.secret ?? randomBytes(32))
+    .digest("hex");
+  const same = equal(Buffer.from(digest.toLowerCase()), Buffer.from(wanted));
+  return judgement("APOP", id, found, same);
 }
 
 /** How a secret is named in the log. */

@@ -1,10 +1,16 @@
 /** Who may log in here: the mechanisms we offer, and one conversation for each. */
 import { randomBytes } from "node:crypto";
-import type { SaslServer, SaslStep, ServerAccounts, Trust } from "../core/auth.ts";
+import type { ApopProof, PopAccounts, SaslServer, SaslStep, Trust } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Journal } from "../core/events.ts";
-import { type AuthRules, parseAuthConfig, passes } from "./auth-config.ts";
-import { describeSecret, type Judgement, judgeCram, judgePassword } from "./credentials.ts";
+import { type AuthRules, type MechanismRule, parseAuthConfig, passes } from "./auth-config.ts";
+import {
+  describeSecret,
+  type Judgement,
+  judgeApop,
+  judgeCram,
+  judgePassword,
+} from "./credentials.ts";
 import { HASHES } from "./hmac-mask.ts";
 import { idKey, type Secrets } from "./secrets.ts";
 import { openSecretsFile, type SecretsFile } from "./secrets-file.ts";
@@ -24,7 +30,7 @@ export interface ServerAccountsOptions {
   readonly read: (path: string) => string;
 }
 
-export interface OpenServerAccounts extends ServerAccounts {
+export interface OpenServerAccounts extends PopAccounts {
   /** Reads the secrets now. Throws SECRETS_SYNTAX, and then the old ones stay. */
   reload(): void;
 }
@@ -44,6 +50,9 @@ const nobody: OpenServerAccounts = {
   begin: (mechanism) => refusing(mechanism),
   trusted: () => null,
   needsTransition: () => false,
+  offersApop: () => false,
+  apopChallenge: () => "",
+  judgeApop: () => malformed("APOP"),
   reload: () => undefined,
 };
 
@@ -60,12 +69,25 @@ class FileAccounts implements OpenServerAccounts {
   }
 
   mechanisms(secure: boolean): readonly string[] {
-    const rule = secure ? this.#rules.secure : this.#rules.insecure;
+    const rule = this.#rule(secure);
     const possible = possibleMechanisms(this.#file.current().server, secure);
     const hidden = !secure && this.#options.tlsAvailable && rule.only === null;
     return possible.filter(
       (one) => passes(rule, one) && !(hidden && PASSWORD_MECHANISMS.includes(one)),
     );
+  }
+
+  offersApop(secure: boolean): boolean {
+    const plain = this.#file.current().server.get("plain");
+    return plain !== undefined && passes(this.#rule(secure), "APOP");
+  }
+
+  apopChallenge(): string {
+    return this.#challenge().toString("latin1");
+  }
+
+  judgeApop(proof: ApopProof): SaslStep {
+    return step(judgeApop(this.#file.current().server, proof));
   }
 
   begin(mechanism: string): SaslServer {
@@ -92,6 +114,10 @@ class FileAccounts implements OpenServerAccounts {
 
   reload(): void {
     this.#file.reload();
+  }
+
+  #rule(secure: boolean): MechanismRule {
+    return secure ? this.#rules.secure : this.#rules.insecure;
   }
 
   /** Never the same twice, so that an answer is good only once (RFC 2195 2). */

@@ -14,6 +14,23 @@ export interface ServerAccounts {
   needsTransition(mechanism: string, id: string): boolean;
 }
 
+/** Who may log in to the POP server: by SASL, and by APOP (RFC 1939), which is none of its mechanisms. */
+export interface PopAccounts extends ServerAccounts {
+  /** True if APOP may be used now and somebody has the plain secret that it needs. */
+  offersApop(secure: boolean): boolean;
+  /** "<number.seconds@domain>", never the same twice. */
+  apopChallenge(): string;
+  /** Judges the MD5 of challenge and password: accepted or refused, no further challenge. */
+  judgeApop(proof: ApopProof): SaslStep;
+}
+
+export interface ApopProof {
+  readonly id: Buffer;
+  readonly challenge: string;
+  /** Hexadecimal, as the client sent it. */
+  readonly digest: string;
+}
+
 export interface Trust {
   readonly keyword: string;
   readonly pattern: string;
