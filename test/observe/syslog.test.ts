@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import type { LogConfig } from "../../src/core/config.ts";
 import type { RelayEvent } from "../../src/core/events.ts";
@@ -83,7 +83,28 @@ template(name="t" type="string" string="%syslogfacility-text%.%syslogseverity-te
   const args = ["-n", "-f", join(directory, "rsyslog.conf"), "-i", join(directory, "pid")];
   const child = spawn(RSYSLOGD, args, { stdio: "ignore" });
   await appeared;
-  return { socket, end: async () => await ended(child) };
+  const end = async () => {
+    // It stops reading as soon as it is told to end: what it has not read by then would be lost.
+    await marked(socket, join(directory, "out"));
+    await ended(child);
+  };
+  return { socket, end };
+}
+
+/** Resolves when a line that is sent now has been written, and so all that were sent before it. */
+async function marked(socket: string, file: string): Promise<void> {
+  const lines = () => (existsSync(file) ? readFileSync(file, "utf8") : "");
+  const written = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("rsyslogd does not write")), 10_000);
+    const watcher = watch(dirname(file), () => {
+      if (!lines().includes("marker: last")) return;
+      clearTimeout(timer);
+      watcher.close();
+      resolve();
+    });
+  });
+  await once(spawn("/usr/bin/logger", ["--socket", socket, "--tag", "marker", "last"]), "exit");
+  await written;
 }
 
 async function ended(child: ChildProcess): Promise<void> {
