@@ -119,6 +119,16 @@ test("notify shows only the connections of a flush, and the OK right behind them
   );
 });
 
+test("notify tells that a flush has not reached the smarthost", async () => {
+  const { admin, watcher } = await notified();
+  await using _ = admin;
+  await using __ = watcher;
+  const attempt = delivery("cannot connect", "");
+  admin.control.tell(outgoing(17100).connecting, "flush");
+  admin.control.tell({ kind: "message.queued", id: id(ID), delivery: attempt }, "flush");
+  await watcher.expect(lines("network: out: start", "network: out: stop"));
+});
+
 test("notify tells of a smarthost that cannot be reached", async () => {
   const { admin, watcher, tell } = await notified();
   await using _ = admin;
