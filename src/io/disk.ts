@@ -11,14 +11,21 @@ export interface Disk {
   open(name: string): DiskFile;
   /** Facts about the name itself; null when there is none. "." is the directory. */
   stat(name: string): FileFacts | null;
+  /**
+   * A hard link to a file, given by its absolute path, under a new name. Throws EEXIST; EXDEV, EPERM,
+   * EMLINK and the like where there can be no link.
+   */
+  link(path: string, name: string): void;
+  /** Makes a directory, mode 0770 whatever the umask, with the set-group-id bit it inherits. Throws EEXIST. */
+  makeDirectory(name: string): void;
   /** Replaces `to`. */
   rename(from: string, to: string): void;
   /** Throws ENOENT. */
   remove(name: string): void;
   /** Names in the directory, or in one folder of it, in no order. */
   list(folder?: string): readonly string[];
-  /** Makes creations, renames and removals in the directory survive a power cut. */
-  syncDirectory(): Promise<void>;
+  /** Makes creations, renames and removals in the directory, or in one folder of it, survive a power cut. */
+  syncDirectory(folder?: string): Promise<void>;
 }
 
 export interface DiskFile {

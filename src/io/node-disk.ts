@@ -10,7 +10,9 @@ import {
   fchmodSync,
   fstatSync,
   fsync,
+  linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   read,
   readdirSync,
@@ -27,7 +29,8 @@ import { isErrno } from "../core/errors.ts";
 import type { Disk, DiskFile, FileFacts } from "./disk.ts";
 
 const FILE_MODE = 0o660;
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const DIRECTORY_MODE = 0o770;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Without O_NONBLOCK, opening a fifo would wait for a writer for ever. */
 const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
@@ -39,10 +42,12 @@ export function nodeDisk(directory: string): Disk {
     create: (name) => createFile(path(name)),
     open: (name) => new NodeFile(openSync(path(name), READ)),
     stat: (name) => statName(directory, name),
+    link: (target, name) => linkSync(target, path(name)),
+    makeDirectory: (name) => makeDirectory(path(name)),
     rename: (from, to) => renameSync(path(from), path(to)),
     remove: (name) => unlinkSync(path(name)),
     list: (folder = ".") => readdirSync(path(folder)),
-    syncDirectory: async () => await syncDirectory(directory),
+    syncDirectory: async (folder = ".") => await syncDirectory(path(folder)),
   };
 }
 
@@ -60,6 +65,18 @@ function createFile(path: string): DiskFile {
     }
   }
   return new NodeFile(fd);
+}
+
+function makeDirectory(path: string): void {
+  mkdirSync(path, DIRECTORY_MODE);
+  const fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    fchmodSync(fd, (fstatSync(fd).mode & 0o7777) | DIRECTORY_MODE);
+  } catch (error) {
+    if (!isErrno(error, "EPERM", "ENOSYS", "ENOTSUP")) throw error;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function statName(directory: string, name: string): FileFacts | null {

@@ -4,12 +4,14 @@ import type { Clock } from "../core/clock.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { describeError, isErrno } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
+import type { MessageEditor } from "../core/message-editor.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
-import type { Disk, DiskFile } from "../io/disk.ts";
+import type { Disk } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
 import { SharedSync } from "./commit.ts";
 import { FileDraft } from "./draft.ts";
+import { FileEditor } from "./editor.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { FileLease } from "./lease.ts";
 import { badName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
@@ -58,6 +60,8 @@ function warnUnwritable({ directory, journal }: FileStoreOptions): void {
 }
 
 export class FileStore implements Store {
+  /** For the filters that are part of the program. */
+  readonly editor: MessageEditor;
   readonly #options: FileStoreOptions;
   readonly #disk: Disk;
   readonly #directory: SharedSync | null;
@@ -88,20 +92,24 @@ export class FileStore implements Store {
     const inHand = (id: MessageId) => this.#inHand(id);
     this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
     this.#taker = new Taker(disk, tellWarning);
+    this.editor = new FileEditor({
+      disk,
+      directory: this.#directory,
+      clock,
+      pid: this.#processes.pid,
+      newContent: (make) => this.#newContent(make),
+      end: (id, queued) => this.#endDraft(id, queued),
+    });
   }
 
   async create(): Promise<Draft> {
-    const { id, content } = this.#createContent();
-    this.#drafts.add(id);
+    const { id, made: content } = this.#newContent((name) => this.#disk.create(name));
     return new FileDraft({
       disk: this.#disk,
       id,
       content,
       directory: this.#directory,
-      onEnd: (committed) => {
-        this.#drafts.delete(id);
-        if (committed) this.#queue.add(id);
-      },
+      onEnd: (committed) => this.#endDraft(id, committed),
     });
   }
 
@@ -218,11 +226,14 @@ export class FileStore implements Store {
     await this.#holders.leave();
   }
 
-  #createContent(): { id: MessageId; content: DiskFile } {
+  /** Takes the first id whose content file can be made: it is a draft's until `#endDraft`. */
+  #newContent<T>(make: (name: string) => T): { id: MessageId; made: T } {
     for (let tries = 1; ; tries++) {
       const id = this.#names.next(this.#options.clock.now());
       try {
-        return { id, content: this.#disk.create(contentName(id)) };
+        const made = make(contentName(id));
+        this.#drafts.add(id);
+        return { id, made };
       } catch (error) {
         // A file of that name: the clock went back, or another store of this process made it.
         if (!isErrno(error, "EEXIST") || tries === MAX_NAME_TRIES) {
@@ -230,6 +241,11 @@ export class FileStore implements Store {
         }
       }
     }
+  }
+
+  #endDraft(id: MessageId, queued: boolean): void {
+    this.#drafts.delete(id);
+    if (queued) this.#queue.add(id);
   }
 
   #inHand(id: MessageId): boolean {

@@ -15,6 +15,11 @@ export const badName = (id: MessageId): string => `${id}${ENVELOPE}.bad`;
 /** A leased envelope being rewritten. */
 export const rewriteName = (id: MessageId): string => `${id}${ENVELOPE}.busy.tmp`;
 
+/** True for names that a message's files may have: such a directory is no mailbox. */
+export function isSpoolFile(name: string): boolean {
+  return /\.(?:content|envelope)(?:\.\w+)*$/.test(name);
+}
+
 /** The id in a name that ends so (".envelope", ".content"); null for other names and for hidden files. */
 export function idBefore(ending: string, name: string): MessageId | null {
   if (!name.endsWith(ending) || name.startsWith(".")) return null;

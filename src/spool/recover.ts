@@ -6,7 +6,7 @@ import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import type { Census, Holder, Holders } from "./holders.ts";
-import { busyName, envelopeName, idBefore, makerOf, waitingId } from "./names.ts";
+import { busyName, envelopeName, idBefore, isSpoolFile, makerOf, waitingId } from "./names.ts";
 import type { ProcessTable } from "./process-table.ts";
 
 export interface RecoveryOptions {
@@ -39,6 +39,9 @@ const SLACK_MS = 2000;
 const DRAFT_PARTS = [
   { ending: ".envelope.new", what: "half-written envelope" },
   { ending: ".content", what: "half-written content" },
+  // What a filter of ours was writing in the place of the other file.
+  { ending: ".envelope.new.tmp", what: "half-written envelope" },
+  { ending: ".content.tmp", what: "half-written content" },
 ] as const;
 
 /** Throws what listing the directory throws. `names`: a listing of the directory. */
@@ -177,7 +180,7 @@ function isAlone(
 function idsInFolders(disk: Disk, all: ReadonlySet<string>): ReadonlySet<string> {
   const ids = new Set<string>();
   for (const folder of all) {
-    if (/\.(?:content|envelope(?:\.\w+)*)$/.test(folder) || folder.startsWith(".")) continue;
+    if (isSpoolFile(folder) || folder.startsWith(".")) continue;
     if (disk.stat(folder)?.kind !== "directory") continue;
     for (const name of disk.list(folder)) {
       const id = waitingId(name.replace(/\.(?:new|busy|bad)$/, ""));

@@ -1,7 +1,7 @@
 /**
  * A Disk in memory that loses power before its n-th operation. What survives is every state that the
- * page cache allows: unsynced bytes gone, torn or kept, and any first part of the unsynced directory
- * changes. One sync can be ignored, to see whether anybody would notice.
+ * page cache allows: unsynced bytes gone, torn or kept, and any first part of the unsynced changes of
+ * each directory. One sync can be ignored, to see whether anybody would notice.
  */
 import type { Disk, DiskFile, FileFacts } from "../../src/io/disk.ts";
 
@@ -11,6 +11,7 @@ export class PowerCut extends Error {
 
 interface Inode {
   readonly number: number;
+  readonly kind: "file" | "directory";
   data: Buffer;
   /** What a power cut leaves for sure. */
   durable: Buffer;
@@ -18,6 +19,12 @@ interface Inode {
 }
 
 type Names = ReadonlyMap<string, Inode>;
+
+/** One change of one directory. */
+interface Change {
+  readonly folder: string;
+  readonly apply: (names: Map<string, Inode>) => void;
+}
 
 export interface CrashingDiskOptions {
   /** Operations before the power is cut; default: never. */
@@ -34,8 +41,9 @@ export class CrashingDisk implements Disk {
   #steps: number;
   readonly #ignoreSync: number;
   #names = new Map<string, Inode>();
-  /** The directory as it is on disk, then after each change since. */
-  #versions: Names[] = [new Map()];
+  /** The names as they are on disk, and what was changed since, in its order. */
+  #durable: Names = new Map();
+  #changes: readonly Change[] = [];
   #time = 0;
 
   constructor(options: CrashingDiskOptions = {}) {
@@ -45,10 +53,21 @@ export class CrashingDisk implements Disk {
 
   create(name: string): DiskFile {
     this.#tick();
-    if (this.#names.has(name)) throw errno("EEXIST", "open");
-    const inode = { number: this.#time, data: EMPTY, durable: EMPTY, changed: this.#time };
-    this.#change(() => this.#names.set(name, inode));
+    const inode = this.#add(name, "file", "open");
     return this.#file(name, inode);
+  }
+
+  makeDirectory(name: string): void {
+    this.#tick();
+    this.#add(name, "directory", "mkdir");
+  }
+
+  link(path: string, name: string): void {
+    this.#tick();
+    if (!path.startsWith(`${this.directory}/`)) throw errno("EXDEV", "link");
+    const inode = this.#inode(path.slice(this.directory.length + 1), "link");
+    if (this.#names.has(name)) throw errno("EEXIST", "link");
+    this.#change(name, (names) => names.set(name, inode));
   }
 
   open(name: string): DiskFile {
@@ -66,9 +85,10 @@ export class CrashingDisk implements Disk {
   rename(from: string, to: string): void {
     this.#tick();
     const inode = this.#inode(from, "rename");
-    this.#change(() => {
-      this.#names.delete(from);
-      this.#names.set(to, inode);
+    if (this.#names.get(to) === inode) return; // POSIX: links to the same file both stay.
+    this.#change(to, (names) => {
+      names.delete(from);
+      names.set(to, inode);
     });
     inode.changed = this.#time;
   }
@@ -76,21 +96,29 @@ export class CrashingDisk implements Disk {
   remove(name: string): void {
     this.#tick();
     this.#inode(name, "unlink");
-    this.#change(() => this.#names.delete(name));
+    this.#change(name, (names) => names.delete(name));
   }
 
   list(folder = "."): readonly string[] {
     this.#tick();
-    return folder === "." ? [...this.#names.keys()] : [];
+    const names = [...this.#names.keys()].filter((name) => folderOf(name) === folder);
+    return names.map((name) => name.slice(name.lastIndexOf("/") + 1));
   }
 
-  async syncDirectory(): Promise<void> {
+  async syncDirectory(folder = "."): Promise<void> {
     this.#tick();
-    if (this.#counts("directory")) this.#versions = [new Map(this.#names)];
+    if (!this.#counts(folder === "." ? "directory" : `directory ${folder}`)) return;
+    this.#durable = this.#with(new Map([[folder, Number.POSITIVE_INFINITY]]));
+    this.#changes = this.#changes.filter((change) => change.folder !== folder);
   }
 
   get isDead(): boolean {
     return this.#steps < 0;
+  }
+
+  /** Every name, with those in folders. */
+  names(): readonly string[] {
+    return [...this.#names.keys()];
   }
 
   /** The file's bytes now. */
@@ -105,20 +133,20 @@ export class CrashingDisk implements Disk {
       inode.data = data;
       return;
     }
-    const other = { number: this.#time, data, durable: EMPTY, changed: this.#time };
-    this.#change(() => this.#names.set(name, other));
+    const other = { ...this.#newInode("file"), data };
+    this.#change(name, (names) => names.set(name, other));
   }
 
   /** Every disk that one may find after the power is back. */
   survivors(): readonly CrashingDisk[] {
-    return this.#versions.flatMap((names) =>
+    return this.#survivingNames().flatMap((names) =>
       LEFTOVERS.map((bytesOf) => this.#after(names, bytesOf)),
     );
   }
 
   /** The same durable files on a disk of its own, with so many operations to go. */
   copy(steps: number): CrashingDisk {
-    return this.#after(this.#versions[0] ?? new Map(), (inode) => inode.durable, { steps });
+    return this.#after(this.#durable, (inode) => inode.durable, { steps });
   }
 
   #after(
@@ -127,11 +155,16 @@ export class CrashingDisk implements Disk {
     options: CrashingDiskOptions = {},
   ): CrashingDisk {
     const disk = new CrashingDisk(options);
+    const inodes = new Map<Inode, Inode>();
     for (const [name, inode] of names) {
+      const folder = folderOf(name);
+      if (folder !== "." && !names.has(folder)) continue; // Whatever was in it cannot be found.
       const data = bytesOf(inode);
-      disk.#names.set(name, { ...inode, data, durable: data });
+      const left = inodes.get(inode) ?? { ...inode, data, durable: data };
+      inodes.set(inode, left);
+      disk.#names.set(name, left);
     }
-    disk.#versions = [new Map(disk.#names)];
+    disk.#durable = new Map(disk.#names);
     disk.#time = this.#time;
     return disk;
   }
@@ -171,10 +204,47 @@ export class CrashingDisk implements Disk {
     return inode;
   }
 
-  #change(change: () => void): void {
-    change();
+  #add(name: string, kind: Inode["kind"], syscall: string): Inode {
+    const folder = folderOf(name);
+    if (folder !== "." && !this.#names.has(folder)) throw errno("ENOENT", syscall);
+    if (this.#names.has(name)) throw errno("EEXIST", syscall);
+    const inode = this.#newInode(kind);
+    this.#change(name, (names) => names.set(name, inode));
+    return inode;
+  }
+
+  #newInode(kind: Inode["kind"]): Inode {
+    return { number: this.#time, kind, data: EMPTY, durable: EMPTY, changed: this.#time };
+  }
+
+  #change(name: string, apply: Change["apply"]): void {
+    apply(this.#names);
     this.#time += 1;
-    this.#versions.push(new Map(this.#names));
+    this.#changes = [...this.#changes, { folder: folderOf(name), apply }];
+  }
+
+  /** The names on disk after the first so many changes of each folder. */
+  #with(counts: ReadonlyMap<string, number>): Names {
+    const left = new Map(counts);
+    const names = new Map(this.#durable);
+    for (const { folder, apply } of this.#changes) {
+      const count = left.get(folder) ?? 0;
+      left.set(folder, count - 1);
+      if (count > 0) apply(names);
+    }
+    return names;
+  }
+
+  /** Every combination of first parts of the changes of each folder. */
+  #survivingNames(): readonly Names[] {
+    let combinations: readonly ReadonlyMap<string, number>[] = [new Map()];
+    for (const folder of new Set(this.#changes.map((change) => change.folder))) {
+      const most = this.#changes.filter((change) => change.folder === folder).length;
+      combinations = combinations.flatMap((counts) =>
+        Array.from({ length: most + 1 }, (_, count) => new Map([...counts, [folder, count]])),
+      );
+    }
+    return combinations.map((counts) => this.#with(counts));
   }
 
   /** False for the one sync that is ignored. */
@@ -207,11 +277,16 @@ function torn({ data, durable }: Inode): Buffer {
 }
 
 function factsOf(inode: Inode): FileFacts {
-  return facts("file", inode.data.length, inode.number, inode.changed);
+  return facts(inode.kind, inode.data.length, inode.number, inode.changed);
 }
 
 function facts(kind: FileFacts["kind"], size: number, inode: number, time: number): FileFacts {
   return { kind, size, inode, modifiedMs: time, changedMs: time };
+}
+
+function folderOf(name: string): string {
+  const at = name.lastIndexOf("/");
+  return at === -1 ? "." : name.slice(0, at);
 }
 
 function errno(code: string, syscall: string): Error {
