@@ -2,26 +2,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentJournal } from "../../src/core/events.ts";
 import type { FilterJob, FilterTerms } from "../../src/filters/item.ts";
-import { systemClock } from "../../src/io/clock.ts";
+import { filterTerms } from "./filter-terms.ts";
 
-const unused = async (): Promise<never> => {
-  throw new Error("this filter has no business with envelopes");
-};
-
-export function filterTerms(timeoutMs = 10_000): FilterTerms {
-  return {
-    role: "filter",
-    timeoutMs,
-    account: null,
-    domain: "relay.test",
-    spoolDirectory: "/nonexistent",
-    deliveryDirectory: "/nonexistent",
-    editor: { readEnvelope: unused, writeEnvelope: unused, addMessage: unused },
-    journal: silentJournal,
-    clock: systemClock,
-  };
+export function termsWithin(timeoutMs = 10_000): FilterTerms {
+  return filterTerms({ timeoutMs }).terms;
 }
 
 export interface FilterMessage extends Disposable {
