@@ -84,8 +84,8 @@ const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const nowhere: Sink = async () => undefined;
 
 /**
- * Puts what `write` writes in the place of the content, all of it or nothing: until the rename the
- * content is as it was. Syncing is left to the commit of the message.
+ * Puts what `write` writes in the place of the content, all of it or nothing, whenever the power is
+ * cut: the rename is the only step that changes the content.
  */
 async function replace<T>(
   content: string,
@@ -100,6 +100,8 @@ async function replace<T>(
     const lines = new CrlfLines();
     const result = await write(async (bytes) => await file.appendFile(lines.push(bytes)));
     await file.appendFile(lines.end());
+    // Before the rename: a client filter is followed by no commit, and the message is in the queue already.
+    await file.sync();
     await file.close();
     await rename(path, content);
     return result;
