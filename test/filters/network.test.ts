@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { failure, OK } from "../../src/filters/item.ts";
 import { networkFilter } from "../../src/filters/network.ts";
-import { filterMessage, filterTerms } from "../support/filter-message.ts";
+import { filterMessage, termsWithin } from "../support/filter-message.ts";
 import { deadAddress, LinePeer } from "../support/line-peer.ts";
 
 const never = new AbortController().signal;
@@ -14,7 +14,7 @@ async function resultOf(answer: string) {
     connection.say(answer);
     await connection.gone();
   });
-  await using filter = networkFilter(peer.address, filterTerms());
+  await using filter = networkFilter(peer.address, termsWithin());
   using message = filterMessage();
   return await filter.run(message.job, never);
 }
@@ -25,7 +25,7 @@ test("networkFilter() sends the path of the content and lets pass what is ok", a
     assert.equal(await connection.line(), message.job.files.content);
     connection.say("ok\n");
   });
-  await using filter = networkFilter(peer.address, filterTerms());
+  await using filter = networkFilter(peer.address, termsWithin());
   assert.deepEqual(await filter.run(message.job, never), OK);
   await peer.done();
 });
@@ -73,7 +73,7 @@ test("networkFilter() keeps its connection for the next message", async () => {
       connection.say("ok\n");
     }
   });
-  await using filter = networkFilter(peer.address, filterTerms());
+  await using filter = networkFilter(peer.address, termsWithin());
   using one = filterMessage();
   using two = filterMessage();
   assert.deepEqual(await filter.run(one.job, never), OK);
@@ -89,7 +89,7 @@ test("networkFilter() closes its connection when it is disposed of", async () =>
   });
   using message = filterMessage();
   {
-    await using filter = networkFilter(peer.address, filterTerms());
+    await using filter = networkFilter(peer.address, termsWithin());
     await filter.run(message.job, never);
   }
   await peer.done();
@@ -98,7 +98,7 @@ test("networkFilter() closes its connection when it is disposed of", async () =>
 test("networkFilter() fails with E-MailRelay's words when nobody answers", async () => {
   using message = filterMessage();
   const dead = await deadAddress();
-  await using nobody = networkFilter(dead, filterTerms());
+  await using nobody = networkFilter(dead, termsWithin());
   assert.deepEqual(
     await nobody.run(message.job, never),
     failure("failed", `connect failure: cannot connect to ${dead}`),
@@ -108,11 +108,11 @@ test("networkFilter() fails with E-MailRelay's words when nobody answers", async
     await connection.line();
     connection.end("o");
   });
-  await using left = networkFilter(leaving.address, filterTerms());
+  await using left = networkFilter(leaving.address, termsWithin());
   assert.deepEqual(await left.run(message.job, never), failure("failed", "peer disconnected"));
 
   await using hanging = await LinePeer.listen(async (connection) => await connection.gone());
-  await using waiting = networkFilter(hanging.address, filterTerms(100));
+  await using waiting = networkFilter(hanging.address, termsWithin(100));
   assert.deepEqual(
     await waiting.run(message.job, never),
     failure(
@@ -123,8 +123,8 @@ test("networkFilter() fails with E-MailRelay's words when nobody answers", async
 });
 
 test("networkFilter() is named by its address and refuses what is none", () => {
-  assert.equal(networkFilter("127.0.0.1:10024", filterTerms()).id, "127.0.0.1/10024/ip");
-  assert.equal(networkFilter("/run/scan.sock", filterTerms()).id, "/run/scan.sock");
-  assert.throws(() => networkFilter("nowhere", filterTerms()), { code: "CONFIG_INVALID" });
-  assert.throws(() => networkFilter("", filterTerms()), { code: "CONFIG_INVALID" });
+  assert.equal(networkFilter("127.0.0.1:10024", termsWithin()).id, "127.0.0.1/10024/ip");
+  assert.equal(networkFilter("/run/scan.sock", termsWithin()).id, "/run/scan.sock");
+  assert.throws(() => networkFilter("nowhere", termsWithin()), { code: "CONFIG_INVALID" });
+  assert.throws(() => networkFilter("", termsWithin()), { code: "CONFIG_INVALID" });
 });
