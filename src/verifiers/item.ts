@@ -1,7 +1,6 @@
 /** What every address verifier is told once, when it is opened for a session. */
 import type { Clock } from "../core/clock.ts";
 import type { Journal } from "../core/events.ts";
-import type { Verifier } from "../core/verifier.ts";
 import type { Account } from "../io/identity.ts";
 
 export interface VerifierTerms {
@@ -14,6 +13,3 @@ export interface VerifierTerms {
   readonly journal: Journal;
   readonly clock: Clock;
 }
-
-/** A verifier for one session: a network verifier keeps its connection until it is disposed of. */
-export type SessionVerifier = Verifier & AsyncDisposable;

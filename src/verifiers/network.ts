@@ -1,8 +1,8 @@
 /** The "net:" verifier: asks a service about one recipient in one line. Source: R8. */
-import type { RecipientQuery, Verification } from "../core/verifier.ts";
+import type { RecipientQuery, SessionVerifier, Verification } from "../core/verifier.ts";
 import { LineClient } from "../io/line-client.ts";
 import { serviceEndpoint } from "../io/service-address.ts";
-import type { SessionVerifier, VerifierTerms } from "./item.ts";
+import type { VerifierTerms } from "./item.ts";
 
 /** Throws CONFIG_INVALID. The connection is made for the first recipient and kept until it is disposed of. */
 export function networkVerifier(address: string, terms: VerifierTerms): SessionVerifier {
