@@ -209,7 +209,10 @@ class Leash {
         this.#exited = true;
         resolve({ code, signal: by });
       });
-      this.#giveUp = () => resolve({ code: null, signal: "SIGKILL" });
+      this.#giveUp = () => {
+        child.unref();
+        resolve({ code: null, signal: "SIGKILL" });
+      };
     });
     signal.addEventListener("abort", this.#abort, { once: true });
     if (timeoutMs > 0) {

@@ -13,7 +13,7 @@ export const aJob: FilterJob = {
   },
 };
 
-export const NEVER = new AbortController().signal;
+export const NEVER: AbortSignal = new AbortController().signal;
 
 /** Terms, and the notes that are told under them. */
 export function filterTerms(changes: Partial<FilterTerms> = {}): {
