@@ -25,6 +25,8 @@ export interface MaildropOptions {
   /** Each account has the spool sub-directory of its name. */
   readonly byName: boolean;
   readonly journal: Journal;
+  /** Another way to the files than the file system's own. */
+  readonly openDisk?: (directory: string) => Disk;
 }
 
 /** After so many files the other sessions have their turn. */
@@ -43,10 +45,10 @@ export function uidOf({ id }: MailMessage): string {
 
 /** Lists what the account `id` may read. Throws SPOOL_IO, or SPOOL_INVALID where the name or its folder cannot be used. */
 export async function openMaildrop(options: MaildropOptions, id: string): Promise<Maildrop> {
-  const { spool, byName } = options;
-  const home = nodeDisk(byName ? enterFolder(spool, id) : spool);
+  const { spool, byName, openDisk = nodeDisk } = options;
+  const home = openDisk(byName ? enterFolder(spool, id) : spool);
   try {
-    return new Maildrop(options, home, await listMessages(home, byName ? nodeDisk(spool) : null));
+    return new Maildrop(options, home, await listMessages(home, byName ? openDisk(spool) : null));
   } catch (error) {
     throw new RelayError(
       "SPOOL_IO",
@@ -79,7 +81,7 @@ export class Maildrop {
   constructor(options: MaildropOptions, home: Disk, messages: readonly MailMessage[]) {
     this.#options = options;
     this.#home = home;
-    this.#spool = nodeDisk(options.spool);
+    this.#spool = (options.openDisk ?? nodeDisk)(options.spool);
     this.messages = messages;
   }
 
