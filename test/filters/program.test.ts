@@ -104,8 +104,10 @@ test("programFilter() reads the response before megabytes of other output", asyn
 });
 
 test("programFilter() does not wait for what a program leaves in the background", async () => {
-  const { result } = await filtered(["echo '<<busy>>'", "sleep 20 &", "exit 1"]);
-  assert.equal(result.response, "busy");
+  const lines = ["echo '<<busy>>'", "sleep 1000 &", 'echo "[[$!]]"', "exit 1"];
+  const { result } = await filtered(lines);
+  assert.deepEqual([result.response, isAlive(Number(result.reason))], ["busy", true]);
+  process.kill(Number(result.reason), "SIGKILL");
 });
 
 test("programFilter() refuses when there is no such program", async () => {
