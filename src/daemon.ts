@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { DaemonConfig, InstanceConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
 import type { Journal } from "./core/events.ts";
-import { Instance } from "./instance.ts";
+import { Instance } from "./instance/instance.ts";
 import { systemClock } from "./io/clock.ts";
 import { type Background, silence } from "./io/detach.ts";
 import { ownDomain } from "./io/host-name.ts";
@@ -31,6 +31,8 @@ interface Occupied {
   readonly account: Account | null;
   readonly instances: Instance[];
   trial: { close(): Promise<void> } | null;
+  /** Ends the program as a signal would. */
+  terminate: () => void;
 }
 
 /** Opens log, spools, secrets and ports, in this order, and gives up root. Throws RelayError before any mail is taken. */
@@ -45,7 +47,13 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     clock: systemClock,
     group: account?.gid ?? null,
   });
-  const occupied: Occupied = { log, account, instances: [], trial: null };
+  const occupied: Occupied = {
+    log,
+    account,
+    instances: [],
+    trial: null,
+    terminate: () => undefined,
+  };
   try {
     await occupy(occupied, options);
   } catch (error) {
@@ -69,11 +77,12 @@ async function occupy(occupied: Occupied, { config, version }: DaemonOptions): P
         config: one,
         domain: one.domain ?? named,
         version,
-        group: account?.gid ?? null,
+        account,
         journal: log.journal(one.name),
         clock: systemClock,
         readSecret: (path) => asRoot(() => readFileSync(path, "utf8")),
         eager: config.trial,
+        terminate: () => occupied.terminate(),
       }),
     );
   }
@@ -99,6 +108,7 @@ export class Daemon {
   constructor(options: DaemonOptions, occupied: Occupied) {
     this.#options = options;
     this.#occupied = occupied;
+    occupied.terminate = () => void this.#leave(0);
   }
 
   /** Runs until a signal, or until there is nothing more to do; resolves to the exit code. */
@@ -112,7 +122,8 @@ export class Daemon {
     const [first] = this.#occupied.instances;
     for (const instance of this.#occupied.instances) if (instance.serves) instance.start();
     parent?.ready();
-    if (config.detach) this.#settleInBackground();
+    if (config.detach) settleInBackground();
+    if (config.closeStderr) this.#closeStderr();
     if (first !== undefined && !first.serves) void this.#runOnly(first);
     const code = await ended;
     if (config.pidFile !== null) {
@@ -183,11 +194,8 @@ export class Daemon {
     asRoot(() => writePidFile(pidFile, process.pid, this.#occupied.account?.gid ?? null));
   }
 
-  #settleInBackground(): void {
-    process.chdir("/");
-    silence(0);
-    silence(1);
-    if (!this.#options.config.closeStderr) return;
+  /** In front as well: whoever reads the other end may wait for it. */
+  #closeStderr(): void {
     this.#occupied.log.closeStderr();
     silence(2);
   }
@@ -195,6 +203,12 @@ export class Daemon {
   #note(level: "info" | "error", text: string): void {
     this.#occupied.log.journal("").tell({ kind: "note", level, detail: false, text });
   }
+}
+
+function settleInBackground(): void {
+  process.chdir("/");
+  silence(0);
+  silence(1);
 }
 
 /** Gives up root, unless a spool could then not be written to: such a relay keeps root and says so. */

@@ -1,6 +1,6 @@
 /** The log: every event becomes lines, every line goes to all targets: standard error or the log file, and syslog. */
 import type { Clock } from "../core/clock.ts";
-import type { LogConfig } from "../core/config.ts";
+import type { LogConfig, LogField } from "../core/config.ts";
 import { type Journal, type Level, type RelayEvent, silentJournal } from "../core/events.ts";
 import { ForwardingContext } from "./forwarding-context.ts";
 import { formatLine } from "./line-format.ts";
@@ -153,11 +153,17 @@ function textRender({ config, program, clock }: LogOptions): Render {
   return (event, { unit, forwarding }) => {
     const id = forwarding.of(event);
     const peer = "peer" in event ? event.peer : null;
-    const context = { program, now: clock.now(), fields, unit, peer, id };
+    const context = { program, now: clock.now(), fields: fieldsOf(event, fields), unit, peer, id };
     return linesOf(event)
       .filter((line) => line.verbosity <= verbosity)
       .map(({ level, text }) => ({ level, text: formatLine(level, text, context) }));
   };
+}
+
+/** What an instance starts with is marked as its own in any case (R1). */
+function fieldsOf({ kind }: RelayEvent, fields: readonly LogField[]): readonly LogField[] {
+  const starting = kind === "listener.opened" || kind === "forward.configured";
+  return starting ? [...fields, "unit"] : fields;
 }
 
 function jsonRender({ config, program, pid, clock }: LogOptions): Render {

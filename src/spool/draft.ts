@@ -93,6 +93,7 @@ export class FileDraft implements Draft {
     if (this.#ended || envelope === null) throw new Error("A draft is committed once, when sealed");
     const progress = { renamed: false };
     try {
+      if (this.#filtered) this.#mustBeFiles();
       await publish(this.#disk, this.#options.directory, {
         id: this.id,
         written: this.#filtered ? null : [this.#content, envelope],
@@ -104,6 +105,15 @@ export class FileDraft implements Draft {
       throw storageError(error, "commit", newName(this.id));
     }
     this.#end(true);
+  }
+
+  /** A filter that takes the message away must say so, and one that leaves something else does not get it sent. */
+  #mustBeFiles(): void {
+    for (const name of [contentName(this.id), newName(this.id)]) {
+      if (this.#disk.stat(name)?.kind === "file") continue;
+      const text = `the filter has left no file "${name}"`;
+      throw new RelayError("CONTENT_MISSING", name, text);
+    }
   }
 
   async commitIfLeft(): Promise<boolean> {

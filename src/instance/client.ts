@@ -1,0 +1,28 @@
+/** The way out: connections to smarthosts, and the filters on it. */
+import type { ForwardConfig } from "../core/config.ts";
+import type { Journal } from "../core/events.ts";
+import type { Transport } from "../core/transport.ts";
+import type { InstanceOptions, Reloadable } from "./options.ts";
+
+export type OpenTransport = (journal: Journal) => Transport;
+
+/** Loads what only forwarding needs, and reads secrets and keys. Throws TLS_SETUP, SECRETS_SYNTAX. */
+export async function openClient(
+  { domain, clock, readSecret }: InstanceOptions,
+  forward: ForwardConfig,
+  journal: Journal,
+  onReloadable: (one: Reloadable) => void,
+): Promise<OpenTransport> {
+  const [{ openTransport }, { openClientTls }, { openClientAccounts }] = await Promise.all([
+    import("../smtp/transport.ts"),
+    import("../smtp/client-tls.ts"),
+    import("../auth/client-accounts.ts"),
+  ]);
+  const { client: config, recipients } = forward;
+  const tls = config.tls === null ? null : openClientTls(config.tls);
+  const { secrets, authConfig } = config;
+  const accounts = openClientAccounts({ secrets, authConfig, journal, clock, read: readSecret });
+  onReloadable(accounts);
+  return (told) =>
+    openTransport({ config, recipients, domain, accounts, journal: told, clock, tls });
+}
