@@ -146,7 +146,8 @@ function grant(path: string, { mode, group }: UnixRights): void {
     if (group !== null) chownSync(path, -1, group);
     chmodSync(path, mode);
   } catch (error) {
-    throw new RelayError("BIND", path, "cannot set the rights of the socket", { cause: error });
+    const text = `cannot set the rights of the socket: ${path}: ${systemText(error)}`;
+    throw new RelayError("BIND", path, text, { cause: error });
   }
 }
 
@@ -155,9 +156,9 @@ function isMissing(place: Place, error: unknown): boolean {
 }
 
 function bindError(place: Place, port: number, error: unknown): RelayError {
-  return new RelayError("BIND", placeName(place, port), `socket bind error: ${systemText(error)}`, {
-    cause: error,
-  });
+  const where = placeName(place, port);
+  const text = `socket bind error: ${systemText(error)}: ${where}`;
+  return new RelayError("BIND", where, text, { cause: error });
 }
 
 function placeName(place: Place, port: number): string {

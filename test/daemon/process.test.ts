@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -59,6 +66,40 @@ test("a port in use is an error in the foreground with exit code 2", async () =>
   process.kill(pid, "SIGTERM");
   assert.equal(second.code, 2);
   assert.match(second.stderr, /^relayd: error: .*address already in use/m);
+});
+
+test("a start that fails for its port leaves nothing behind, and the other relay its pid file", async () => {
+  const { args, pidFile, spool } = await startInBackground();
+  const text = readFileSync(pidFile, "latin1");
+  const own = temporary();
+  const mine = [`--spool-dir=${own}`, `--pid-file=${join(own, "pid")}`];
+  const others = args.filter((arg) => !/^--(?:spool-dir|pid-file)=/.test(arg));
+  const second = await runProgram("relayd", [...others, ...mine]);
+  const third = await runProgram("relayd", args);
+  const left = readdirSync(spool).filter((name) => name !== ".relayd");
+  const kept = readFileSync(pidFile, "latin1");
+  process.kill(Number(text), "SIGTERM");
+  await until(() => !existsSync(pidFile));
+  assert.deepEqual([second.code, third.code], [2, 2]);
+  const errors = second.stderr.split("\n").filter((line) => line.includes(": error: "));
+  const port = args.find((arg) => arg.startsWith("--port="))?.slice(7);
+  const why = `socket bind error: address already in use: 127.0.0.1:${port}`;
+  assert.deepEqual(errors, [`relayd: error: ${why}`]);
+  assert.deepEqual(
+    readdirSync(own).filter((name) => name !== ".relayd"),
+    [],
+  );
+  assert.deepEqual([kept, left], [text, []]);
+});
+
+test("--close-stderr closes standard error in front as well, and the rest goes on", async () => {
+  const relay = await TestRelay.start(["--close-stderr"]);
+  const { stderr } = relay.child;
+  assert.ok(stderr !== null);
+  await until(() => stderr.readableEnded);
+  assert.equal(await sendMail(relay.port), "250 message processed");
+  await relay.logged("accepted [");
+  assert.equal(await relay.end(), 0);
 });
 
 test("a missing spool directory is an error with its name", async () => {

@@ -26,7 +26,7 @@ test("openListener() says which address is in use", async () => {
     name: "RelayError",
     code: "BIND",
     where: `127.0.0.1:${port}`,
-    message: "socket bind error: address already in use",
+    message: `socket bind error: address already in use: 127.0.0.1:${port}`,
   });
 });
 
