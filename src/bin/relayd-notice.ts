@@ -4,18 +4,13 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, extname } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { parseArgs } from "node:util";
 import { composeNotice, noticeRecipient } from "../compose/notice.ts";
+import { NOTICE_USAGE, noticeRequest } from "../compose/notice-request.ts";
 import { readOriginal } from "../compose/original.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { describeError } from "../core/errors.ts";
 import { systemClock } from "../io/clock.ts";
 import { decodeEnvelope } from "../spool/envelope-format.ts";
-
-const USAGE = `usage: relayd-notice [--from <address>] [--to <address>] <envelope.bad> <content>
-       relayd-notice --print-recipient <envelope.bad>
-Prints the notice for a failed message, or only the address that it goes to.
-`;
 
 try {
   await run(process.argv.slice(2));
@@ -25,50 +20,30 @@ try {
   process.exitCode = 1;
 }
 
-async function run(args: string[]): Promise<void> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      from: { type: "string", default: "postmaster" },
-      to: { type: "string" },
-      "print-recipient": { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  const [envelopePath, contentPath, ...more] = positionals;
-  const recipientOnly = values["print-recipient"];
-  if (values.help) {
-    process.stdout.write(USAGE);
+async function run(args: readonly string[]): Promise<void> {
+  const request = noticeRequest(args);
+  if (request.kind === "help") {
+    process.stdout.write(NOTICE_USAGE);
     return;
   }
-  if (
-    envelopePath === undefined ||
-    more.length > 0 ||
-    (contentPath === undefined && !recipientOnly)
-  ) {
-    throw new Error(`wrong number of arguments\n${USAGE.trimEnd()}`);
-  }
-  const envelope = await readEnvelope(envelopePath);
-  const to = values.to ?? noticeRecipient(envelope);
-  if (recipientOnly || contentPath === undefined) {
+  const envelope = await readEnvelope(request.envelope);
+  const to = request.to ?? noticeRecipient(envelope);
+  if (request.kind === "recipient") {
     process.stdout.write(`${to}\n`);
     return;
   }
-  const original = await readOriginal(contentPath);
-  const { from } = values;
+  const original = await readOriginal(request.content);
+  const { from } = request;
   const now = systemClock.now();
   const notice = composeNotice({ envelope, original, from, to, host: hostname(), now });
   await pipeline(notice, process.stdout);
 }
 
 async function readEnvelope(path: string): Promise<Envelope> {
-  const bytes = await readFile(path);
   try {
-    return decodeEnvelope(bytes, path);
+    return decodeEnvelope(await readFile(path), path);
   } catch (error) {
-    throw new Error(`cannot read envelope file: ${path}: ${describeError(error)}`, {
-      cause: error,
-    });
+    const why = `cannot read envelope file: ${path}: ${describeError(error)}`;
+    throw new Error(why, { cause: error });
   }
 }
