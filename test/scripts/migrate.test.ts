@@ -163,8 +163,9 @@ test("relayd-migrate checks that filters and verifiers can be run", { skip }, as
   };
   await program("fine", "#!/bin/sh\nemailrelay-submit --help\n", 0o755);
   await program("plain", "#!/bin/sh\n", 0o644);
+  await program("bare", "exit 0\n", 0o755);
   await program("lost", "#! /opt/no/perl -w\n", 0o755);
-  const filters = "filter msgid:,ETC/fine,file:ETC/plain,ETC/lost,exit:0";
+  const filters = "filter msgid:,ETC/fine,file:ETC/plain,ETC/lost,ETC/bare,/bin/true,exit:0";
   const done = await migrate(tree, [...SAME, filters, "address-verifier ETC/none"]);
   const etc = join(tree.root, "etc");
   const problems = problemsOf(done).filter((text) => text.includes(etc));
@@ -173,6 +174,7 @@ test("relayd-migrate checks that filters and verifiers can be run", { skip }, as
     [
       `not executable: ${etc}/plain`,
       `${etc}/lost needs /opt/no/perl, which is not there`,
+      `neither a binary nor a script that begins with #!: ${etc}/bare`,
       `no such program: ${etc}/none`,
     ],
   );
