@@ -3,19 +3,23 @@ import { mkdtempSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { checkSecretsFile, worldReadable } from "./auth/secrets-file.ts";
 import type { Configuration, Problem } from "./config/configuration.ts";
-import type { InstanceConfig, LogConfig } from "./core/config.ts";
+import type { ForwardConfig, InstanceConfig, LogConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
+import { filterFaults } from "./filters/open.ts";
 import { findAccount } from "./io/identity.ts";
 import { loadServerKeys } from "./io/server-tls.ts";
+import { dnsblFaults } from "./policy/dnsbl-spec.ts";
 import { openClientTls } from "./smtp/client-tls.ts";
+import { verifierFaults } from "./verifiers/spec.ts";
 
+type Look = (where: string, texts: () => readonly string[]) => void;
 type Check = Extract<Configuration, { kind: "check" }>;
 
 /** Prints one line for each problem, "<file:line or option>: <what>"; resolves to the exit code, 0 or 1. */
 export function checkConfiguration(check: Check, print: (line: string) => void): number {
   const { config, origins } = check;
   const found: Problem[] = [...check.problems];
-  const look = (where: string, texts: () => readonly string[]) => {
+  const look: Look = (where, texts) => {
     for (const text of trying(texts)) found.push({ where, severity: "error", text });
   };
   look(origins("user"), () => {
@@ -35,23 +39,45 @@ export function checkConfiguration(check: Check, print: (line: string) => void):
 function checkInstance(
   one: InstanceConfig,
   origins: Check["origins"],
-  look: (where: string, texts: () => readonly string[]) => void,
+  look: Look,
 ): void {
-  const { listener, forward, name } = one;
+  const { listener, forward, filters, pop, name } = one;
   look(origins("spool-dir", name), () => spool(one.spool.directory));
+  look(origins("filter", name), () =>
+    filters.server.flatMap((text) => filterFaults(text, "filter")),
+  );
+  look(origins("client-filter", name), () =>
+    filters.client.flatMap((text) => filterFaults(text, "client-filter")),
+  );
+  const { verifier = null, dnsbl = null } = listener ?? {};
+  look(origins("address-verifier", name), () =>
+    verifier === null ? [] : verifierFaults(verifier),
+  );
+  look(origins("dnsbl", name), () => (dnsbl === null ? [] : dnsblFaults(dnsbl)));
+  if (pop !== null && pop.secrets !== null) {
+    const path = pop.secrets;
+    look(origins("pop-auth", name), () => secrets(path));
+  }
   if (listener !== null && listener.secrets !== null) {
     const path = listener.secrets;
     look(origins("server-auth", name), () => secrets(path));
   }
-  if (listener !== null && listener.tls !== null) {
-    const { tls } = listener;
+  const tls = listener?.tls ?? pop?.tls ?? null;
+  if (tls !== null) {
     look(origins("server-tls-certificate", name), () => {
       loadServerKeys(tls);
       return tls.certificate.flatMap(privacy);
     });
   }
-  if (forward === null) return;
-  const { client } = forward;
+  if (forward !== null) checkClient(forward, name, origins, look);
+}
+
+function checkClient(
+  { client }: ForwardConfig,
+  name: string,
+  origins: Check["origins"],
+  look: Look,
+): void {
   if (client.secrets !== null && !client.secrets.startsWith("plain:")) {
     const path = client.secrets;
     look(origins("client-auth", name), () => secrets(path));

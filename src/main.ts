@@ -47,9 +47,10 @@ export async function main(start: Start): Promise<number> {
   const { config } = reading;
   if (parent === null) {
     for (const text of reading.warnings) process.stderr.write(`${program}: warning: ${text}\n`);
+    const descriptors = inheritedDescriptors(config);
+    // Programs that we start would have them too.
+    closeLeaked(descriptors);
     if (config.detach) {
-      const descriptors = inheritedDescriptors(config);
-      closeLeaked(descriptors);
       const childArgs = [...process.execArgv, script, ...args];
       return await detach({ execPath, args: childArgs, env: start.env, descriptors });
     }
@@ -86,6 +87,7 @@ function ownVersion(): string {
 
 function inheritedDescriptors(config: DaemonConfig): number[] {
   return config.instances
-    .flatMap((instance) => instance.listener?.interfaces ?? [])
+    .flatMap(({ listener, pop, admin }) => [listener, pop, admin])
+    .flatMap((server) => server?.interfaces ?? [])
     .flatMap((one) => (one.kind === "fd" ? [one.fd] : []));
 }

@@ -1,8 +1,9 @@
 /** One configured relay: builds the rooms it needs, introduces them to each other, and ends them in reverse. */
+import { setMaxListeners } from "node:events";
 import type { FlushResult } from "../core/control.ts";
 import { parseEndpoint } from "../core/endpoint.ts";
 import { describeError } from "../core/errors.ts";
-import type { Journal } from "../core/events.ts";
+import type { Journal, Level } from "../core/events.ts";
 import { whyNotFound } from "../io/resolvable.ts";
 import type { Stations } from "../relay/journey.ts";
 import { receptionOpener } from "../relay/reception.ts";
@@ -41,6 +42,8 @@ export class Instance {
     this.#tidings = opened.tidings;
     this.#journal = opened.tidings.journal();
     const forwarding = config.forward;
+    // Every filter and every connection of a run listens to them.
+    setMaxListeners(0, this.#soon.signal, this.#now.signal);
     this.#scheduler = new Scheduler({
       journal: this.#journal,
       pollSeconds: forwarding?.pollSeconds ?? null,
@@ -108,7 +111,10 @@ export class Instance {
     for (const { kind, address } of this.#servers.listening()) {
       this.#journal.tell({ kind: "listener.opened", server: kind, address });
     }
-    const { forward } = config;
+    const { forward, pop } = config;
+    if (pop !== null && pop.secrets !== null) {
+      this.#note("info", `pop server authentication secrets from "${pop.secrets}"`);
+    }
     if (forward === null) return;
     this.#journal.tell({ kind: "forward.configured", address: forward.to });
     if (forward.immediate) this.#note("warning", IMMEDIATE_WARNING);
@@ -242,7 +248,7 @@ export class Instance {
     });
   }
 
-  #note(level: "warning" | "error", text: string): void {
+  #note(level: Level, text: string): void {
     this.#journal.tell({ kind: "note", level, detail: false, text });
   }
 }

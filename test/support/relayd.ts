@@ -81,15 +81,19 @@ export class TestRelay {
   /** Resolves when the port is open. Throws with standard error when relayd ends before. */
   static async start(
     args: readonly string[],
-    given: { spool?: string; port?: number } = {},
+    given: { spool?: string; port?: number; instances?: boolean } = {},
   ): Promise<TestRelay> {
     const spool = given.spool ?? temporarySpool();
     const port = given.port ?? (await freePort());
     const logFile = join(temporary(), "log");
     writeFileSync(logFile, "");
     const relay = new TestRelay(spool, port, logFile, [
-      ...["--no-daemon", "--user=root", "--domain=relay.test", "--interface=127.0.0.1"],
-      ...[`--port=${port}`, `--spool-dir=${spool}`, `--log-file=${logFile}`],
+      ...["--no-daemon", "--user=root", `--log-file=${logFile}`],
+      // With instances each has its own.
+      ...(given.instances === true
+        ? []
+        : [`--port=${port}`, `--spool-dir=${spool}`, "--domain=relay.test"]),
+      ...(given.instances === true ? [] : ["--interface=127.0.0.1"]),
       ...["--log", "--verbose", "--no-syslog", ...args],
     ]);
     await relay.#reachable();

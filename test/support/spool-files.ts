@@ -5,17 +5,27 @@ import { join } from "node:path";
 export function putMessage(
   spool: string,
   id: string,
-  message: { to?: readonly string[]; content?: string } = {},
+  message: {
+    to?: readonly string[];
+    toLocal?: readonly string[];
+    content?: string;
+    forwardTo?: string;
+    forwardToAddress?: string;
+    selector?: string;
+  } = {},
 ): void {
   const { to = ["bob@example.net"], content = "Subject: put\r\n\r\n.dot\r\nbody\r\n" } = message;
+  const { toLocal = [], forwardTo = "", forwardToAddress = "", selector = "" } = message;
   const lines = [
     "Format: #2821.8",
     "Content: 8bit",
     "From: alice@example.com",
-    `ToCount: ${to.length}`,
+    `ToCount: ${to.length + toLocal.length}`,
+    ...toLocal.map((one) => `To-Local: ${one}`),
     ...to.map((one) => `To-Remote: ${one}`),
     ...["Authentication: ", "Client: 127.0.0.1", "ClientCertificate: ", "MailFromAuthIn: "],
-    ...["MailFromAuthOut: ", "ForwardTo: ", "ForwardToAddress: ", "ClientAccountSelector: "],
+    ...["MailFromAuthOut: ", `ForwardTo: ${forwardTo}`, `ForwardToAddress: ${forwardToAddress}`],
+    `ClientAccountSelector: ${selector}`,
     ...["Utf8MailboxNames: 0", "End: 1"],
   ];
   writeFileSync(join(spool, `${id}.content`), Buffer.from(content, "latin1"));
