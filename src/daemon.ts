@@ -1,5 +1,5 @@
 /** A running daemon: its log, its identity, its instances, from open ports to the last lease put back. */
-import { mkdtempSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import type { DaemonConfig, InstanceConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
@@ -218,7 +218,10 @@ function takeIdentity(
   journal: Journal,
 ): void {
   become(account);
-  const closed = configs.find((one) => !canWrite(one.spool.directory));
+  // One that is not there at all stops the start in a moment, in words of its own.
+  const closed = configs.find(
+    ({ spool: { directory } }) => existsSync(directory) && !canWrite(directory),
+  );
   if (closed === undefined) return;
   process.seteuid?.(0);
   becomeGroupOf(account);

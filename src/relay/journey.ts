@@ -193,6 +193,8 @@ export async function route(
   const over = async (outcome: Outcome, next: Next): Promise<Forwarded> =>
     await conclude(at, lease, { outcome, next, attempt: notSent(at.route(envelope), started) });
   if (envelope.toRemote.length === 0) {
+    const text = "failing message with no remote recipients";
+    at.journal.tell({ kind: "note", level: "warning", detail: false, text });
     return await over(unsendable([], "no remote recipients"), "continue");
   }
   const asked = filter !== null && forwardTo !== "" ? filter : null;

@@ -88,6 +88,7 @@ class SmtpTransport implements Transport {
       return { kind: "lost", trouble: connectionTrouble("peer disconnected"), unknown: false };
     }
     const reused = live.sent > 0;
+    if (reused) this.#told(live);
     const transaction = this.#transaction(live, envelope);
     if (typeof transaction === "string") return { kind: "unsendable", why: transaction };
     await this.#hold(live, transaction, content, signal);
@@ -144,6 +145,12 @@ class SmtpTransport implements Transport {
       framing: framing(envelope, live.extensions),
       pipelining: config.smtp.pipelining && live.extensions.words.has("PIPELINING"),
     });
+  }
+
+  /** E-MailRelay names the connection with every message, not only with its first. */
+  #told({ peer }: Live): void {
+    const text = `smtp connection to ${peer}`;
+    this.#terms.journal.tell({ kind: "note", level: "info", detail: false, text });
   }
 
   #warnOnce(text: string): void {

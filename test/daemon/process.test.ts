@@ -116,6 +116,13 @@ test("a missing spool directory is an error with its name", async () => {
   );
 });
 
+test("a missing spool directory is not told to be unwritable", asRoot, async () => {
+  const args = ["--as-client=127.0.0.1:1", "--spool-dir=/nonexistent/spool"];
+  const { stderr } = await runProgram("relayd", args);
+  const why = "invalid spool directory: /nonexistent/spool: no such file or directory";
+  assert.equal(stderr, `relayd: error: ${why}\n`);
+});
+
 test("an unknown --user is an error with its name", asRoot, async () => {
   const { code, stderr } = await runProgram("relayd", ["--as-server", "--user=nobodyatall"]);
   assert.equal(code, 1);

@@ -159,13 +159,15 @@ test("run() never sends a message whose content is missing: it fails with the re
   assert.equal(store.kept.get(id)?.reason?.text, "content file missing");
 });
 
-test("run() fails a message without remote recipients and connects nowhere", async () => {
-  const { at, store } = stations();
+test("run() fails a message without remote recipients, connects nowhere, and warns", async () => {
+  const { at, store, events } = stations();
   const id = store.put({ toRemote: [], toLocal: ["me"] });
   const transport = new ScriptedTransport();
   await runWith(at, transport);
   assert.equal(transport.prepared.length, 0);
   assert.equal(store.kept.get(id)?.reason?.text, "no remote recipients");
+  const notes = events.flatMap((event) => (event.kind === "note" ? [event.text] : []));
+  assert.deepEqual(notes, ["failing message with no remote recipients"]);
 });
 
 test("run() stops before the next message when asked to stop soon", async () => {

@@ -76,6 +76,24 @@ test("a permanent refusal while the content is being sent is a refusal of the co
   });
 });
 
+test("every further message on a connection names it in the log", async () => {
+  await using peer = await SmtpPeer.listen(async (connection) => {
+    await connection.greet();
+    for (let count = 0; count < 2; count += 1) {
+      await connection.message();
+      connection.say("250 ok");
+    }
+    await connection.gone();
+  });
+  await using client = testClient();
+  const named = (): number =>
+    client.log.filter((line) => line === `info: smtp connection to ${peer.address}`).length;
+  await client.deliver(peer.address, aMessage);
+  assert.equal(named(), 0, "the first is named when it is connected");
+  await client.deliver(peer.address, aMessage);
+  assert.equal(named(), 1);
+});
+
 test("content in many chunks arrives whole", async () => {
   const content = aLot();
   let size = 0;
