@@ -13,9 +13,9 @@ export function controlOf({ store, ...rest }: ControlOptions): Control {
       await store.rescan();
       return await store.ready();
     },
-    failures: async () => await store.failures(),
+    failures: async () => store.failures(),
     unfailAll: async () => {
-      for (const id of await store.failures()) await store.unfail(id);
+      for (const id of store.failures()) store.unfail(id);
     },
   };
 }

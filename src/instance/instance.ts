@@ -46,7 +46,6 @@ export class Instance {
     setMaxListeners(0, this.#soon.signal, this.#now.signal);
     this.#scheduler = new Scheduler({
       journal: this.#journal,
-      pollSeconds: forwarding?.pollSeconds ?? null,
       run: async () => await this.#run(this.#at, this.#journal),
     });
     this.#at = {
@@ -78,7 +77,7 @@ export class Instance {
   /** Opens the spool. Throws SPOOL_INVALID, CONFIG_INVALID. */
   static async open(options: InstanceOptions): Promise<Instance> {
     const { config, clock } = options;
-    const tidings = new Tidings(options.journal);
+    const tidings = new Tidings(options.journal, (config.forward?.pollSeconds ?? 0) > 60);
     const journal = tidings.journal();
     const store = await openFileStore({
       ...config.spool,

@@ -6,11 +6,14 @@ type Listen = (event: RelayEvent, cause: Cause) => void;
 
 export class Tidings {
   readonly #log: Journal;
+  readonly #logsPolls: boolean;
   readonly #listeners = new Set<Listen>();
   readonly #counts = { accepted: 0, delivered: 0, failed: 0, sessions: 0 };
 
-  constructor(log: Journal) {
+  /** `logsPolls`: polls are rare enough to be worth a line each (R10). */
+  constructor(log: Journal, logsPolls: boolean) {
     this.#log = log;
+    this.#logsPolls = logsPolls;
   }
 
   /** Where rooms tell what happens, for this reason. */
@@ -26,39 +29,23 @@ export class Tidings {
 
   /** "sessions 1, accepted 5, ...": the SMTP sessions there are now, and messages since the start. */
   summary(): string {
-    return Object.entries(this.#counts)
-      .sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b))
-      .map(([name, count]) => `${name} ${count}`)
-      .join(", ");
+    const { sessions, accepted, delivered, failed } = this.#counts;
+    return `sessions ${sessions}, accepted ${accepted}, delivered ${delivered}, failed ${failed}`;
   }
 
   #tell(event: RelayEvent, cause: Cause): void {
     this.#count(event);
-    this.#log.tell(event);
+    const poll = event.kind === "forward.requested" && event.reason === "poll";
+    if (!poll || this.#logsPolls) this.#log.tell(event);
     for (const listen of this.#listeners) listen(event, cause);
   }
 
   #count(event: RelayEvent): void {
-    switch (event.kind) {
-      case "message.accepted":
-        this.#counts.accepted += 1;
-        break;
-      case "message.delivered":
-        this.#counts.delivered += 1;
-        break;
-      case "message.failed":
-        this.#counts.failed += 1;
-        break;
-      case "session.opened":
-        if (event.server === "smtp") this.#counts.sessions += 1;
-        break;
-      case "session.closed":
-        if (event.server === "smtp") this.#counts.sessions -= 1;
-        break;
-      default:
-        break;
-    }
+    const { kind } = event;
+    if (kind === "message.accepted") this.#counts.accepted += 1;
+    if (kind === "message.delivered") this.#counts.delivered += 1;
+    if (kind === "message.failed") this.#counts.failed += 1;
+    if (kind === "session.opened" && event.server === "smtp") this.#counts.sessions += 1;
+    if (kind === "session.closed" && event.server === "smtp") this.#counts.sessions -= 1;
   }
 }
-
-const ORDER = ["sessions", "accepted", "delivered", "failed"];

@@ -6,8 +6,6 @@ import type { RunResult } from "./run.ts";
 export interface SchedulerOptions {
   readonly run: () => Promise<RunResult>;
   readonly journal: Journal;
-  /** Polls this rarely are worth a line each time (R10). */
-  readonly pollSeconds: number | null;
 }
 
 export class Scheduler {
@@ -26,16 +24,14 @@ export class Scheduler {
    */
   request(reason: string): void {
     if (this.#stopped) return;
-    const { journal, pollSeconds } = this.#options;
+    const { journal } = this.#options;
     if (this.#current !== null) {
       const queued = this.#queued === null;
       this.#queued ??= reason;
       journal.tell({ kind: "forward.busy", reason, queued, connectedTo: "" });
       return;
     }
-    if (reason !== "poll" || (pollSeconds ?? 0) > 60) {
-      journal.tell({ kind: "forward.requested", reason });
-    }
+    journal.tell({ kind: "forward.requested", reason });
     void this.#start(); // Its errors are told, not thrown.
   }
 

@@ -42,6 +42,7 @@ const DRAFT_PARTS = [
   // What a filter of ours was writing in the place of the other file.
   { ending: ".envelope.new.tmp", what: "half-written envelope" },
   { ending: ".content.tmp", what: "half-written content" },
+  { ending: ".content.spamd", what: "half-written content" },
 ] as const;
 
 /** Throws what listing the directory throws. `names`: a listing of the directory. */

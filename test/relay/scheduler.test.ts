@@ -7,11 +7,10 @@ import { Scheduler } from "../../src/relay/scheduler.ts";
 const fine: RunResult = { tried: 1, error: null };
 
 /** A scheduler whose runs end when the test says so. */
-function scheduled(pollSeconds: number | null = null) {
+function scheduled() {
   const events: RelayEvent[] = [];
   const runs: ((result: RunResult) => void)[] = [];
   const scheduler = new Scheduler({
-    pollSeconds,
     journal: { tell: (event) => events.push(event), detail: false },
     run: async () => await new Promise<RunResult>((resolve) => runs.push(resolve)),
   });
@@ -36,15 +35,6 @@ test("request() starts one run and queues one more at the most", async () => {
   assert.equal(kinds().filter((kind) => kind === "forward.busy").length, 2);
 });
 
-test("request() tells a poll only when polling is rare", async () => {
-  const often = scheduled(60);
-  often.scheduler.request("poll");
-  assert.deepEqual(often.kinds(), []);
-  const rarely = scheduled(61);
-  rarely.scheduler.request("poll");
-  assert.deepEqual(rarely.kinds(), ["forward.requested"]);
-});
-
 test("stop() waits for the run under way and lets no other follow", async () => {
   const { scheduler, runs } = scheduled();
   scheduler.request("startup");
@@ -59,7 +49,6 @@ test("stop() waits for the run under way and lets no other follow", async () => 
 
 test("runOnce() turns a fault into a result", async () => {
   const scheduler = new Scheduler({
-    pollSeconds: null,
     journal: { tell: () => undefined, detail: false },
     run: async () => {
       throw new Error("no such directory");

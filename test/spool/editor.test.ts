@@ -177,7 +177,9 @@ test("an editor touches no file outside its spool", async () => {
 test("recover() removes what an editor that was killed had begun to write", async () => {
   await using spool = await tempSpool();
   const dead = 4_194_303; // Above any process id that Linux gives by default.
-  const parts = [".content.tmp", ".envelope.new.tmp"].map((end) => `emailrelay.${dead}.1.1${end}`);
+  const parts = [".content.tmp", ".content.spamd", ".envelope.new.tmp"].map(
+    (end) => `emailrelay.${dead}.1.1${end}`,
+  );
   for (const name of [...parts, "mine.content.tmp"]) spool.put(name, "half");
   const now = () => systemClock.now() + 25 * 3_600_000;
   await spool.open({ clock: { ...systemClock, now } });

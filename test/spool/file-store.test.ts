@@ -104,13 +104,13 @@ test("commit() takes what a filter left in place of the files", async () => {
   assert.equal(spool.read(`${draft.id}.content`).toString(), "after");
 });
 
-test("commit() throws SPOOL_IO when a filter has deleted the files, and leaves nothing", async () => {
+test("commit() throws CONTENT_MISSING when a filter has deleted the files, and leaves nothing", async () => {
   await using spool = await tempSpool();
   const store = await spool.open();
   await using draft = await store.create();
   await draft.seal(anEnvelope);
   rmSync(draft.files().envelope);
-  await assert.rejects(draft.commit(), { code: "SPOOL_IO" });
+  await assert.rejects(draft.commit(), { code: "CONTENT_MISSING" });
   assert.deepEqual(spool.names(), []);
 });
 
