@@ -1,0 +1,39 @@
+/** Delivery reports to the sender of a message (RFC 3464). A port; `instance/` implements it over `compose/` and the store. */
+import type { Envelope } from "./envelope.ts";
+import type { Reply } from "./reply.ts";
+import type { Content } from "./store.ts";
+
+export interface Reporter {
+  /**
+   * Puts a report into the queue, as mail with the null sender; resolves when it would survive a
+   * power cut. Does nothing for a null sender, and for recipients who asked for none (RFC 3461).
+   * Throws SPOOL_FULL or SPOOL_IO, and then nothing was queued.
+   */
+  report(report: Report): Promise<void>;
+}
+
+export interface Report {
+  readonly action: "failed" | "delayed";
+  readonly envelope: Envelope;
+  /** Opens the content of the message; null when it is gone. */
+  readonly content: () => Promise<Content | null>;
+  readonly recipients: readonly RecipientReport[];
+  /** Seconds since 1970: when the message came. */
+  readonly arrived: number;
+  /** Seconds since 1970: until when it is tried, for delays; null when it is not tried any more. */
+  readonly retriedUntil: number | null;
+}
+
+export interface RecipientReport {
+  readonly recipient: string;
+  /** What the smarthost said; null when it said nothing. */
+  readonly reply: Reply | null;
+  /** One line for people: "4.4.7 delivery time expired", "smtp error: ...". */
+  readonly why: string;
+  /** Enhanced status code of RFC 3463, "5.1.1", "4.4.7". */
+  readonly status: string;
+  /** The smarthost as configured; "" when none was asked. */
+  readonly smarthost: string;
+  /** Seconds since 1970. */
+  readonly lastAttempt: number;
+}
