@@ -6,10 +6,12 @@ import type {
   ListenerConfig,
 } from "../core/config.ts";
 import { parsePort } from "../core/endpoint.ts";
+import { readDuration, readRate, readSchedule } from "./durations.ts";
 import { interfacesFor } from "./interfaces.ts";
 import { readMilliseconds, readSeconds, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import { absolutePath } from "./paths.ts";
+import { USUAL_SCHEDULE } from "./options-queue.ts";
 import { readVerifier } from "./programs.ts";
 import {
   absoluteSpec,
@@ -19,7 +21,7 @@ import {
   spoolSettings,
 } from "./store-settings.ts";
 import { clientTls, serverTls } from "./tls-settings.ts";
-import { forwardAddress } from "./usage-rules.ts";
+import { forwardAddresses } from "./usage-rules.ts";
 import type { Surroundings } from "./validate.ts";
 import { readAnonymous, readClientSmtp, readServerSmtp } from "./words.ts";
 
@@ -80,8 +82,8 @@ function bareNewlines(text: string | null): ListenerConfig["bareNewlines"] {
 function forwardSettings(options: OptionSet, surroundings: Surroundings): ForwardConfig | null {
   const trial = options.has("trial");
   // The trial smarthost chooses its port when it starts.
-  const to = trial ? "127.0.0.1:0" : (forwardAddress(options)?.text ?? null);
-  if (to === null) return null;
+  const [to, ...fallbacks] = trial ? ["127.0.0.1:0"] : forwardAddresses(options);
+  if (to === undefined) return null;
   const poll = readUnsigned(options.text("poll"));
   const asProxy = options.has("as-proxy") && !options.has("as-client");
   const disconnect = asProxy || trial || options.has("forward-on-disconnect");
@@ -91,9 +93,26 @@ function forwardSettings(options: OptionSet, surroundings: Surroundings): Forwar
     onDisconnect: disconnect || poll === 0,
     immediate: options.has("immediate"),
     pollSeconds: poll === null || poll === 0 ? null : readSeconds(options.text("poll"), 0),
-    recipients: options.has("forward-to-some") ? "some" : "all",
+    recipients: recipientsRule(options),
+    fallbacks,
+    retry: retrySettings(options),
+    parallel: readUnsigned(options.text("forward-parallel")) ?? 4,
+    rate: readRate(options.text("forward-rate") ?? ""),
     client: clientSettings(options, surroundings),
   };
+}
+
+/** Each recipient has a fate of its own where there are later tries, unless that is turned off. */
+function recipientsRule(options: OptionSet): "all" | "some" {
+  const each = options.has("retry") && !options.has("forward-to-all");
+  return options.has("forward-to-some") || each ? "some" : "all";
+}
+
+function retrySettings(options: OptionSet): RetryConfig | null {
+  if (!options.has("retry")) return null;
+  const delaysMs = readSchedule((options.text("retry") || USUAL_SCHEDULE).split(","));
+  const expireMs = readDuration(options.text("expire") ?? "5d");
+  return delaysMs === null || expireMs === null ? null : { delaysMs, expireMs };
 }
 
 function clientSettings(options: OptionSet, surroundings: Surroundings): ClientConfig {

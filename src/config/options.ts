@@ -3,6 +3,7 @@ import type { OptionSection, OptionSpec } from "./option-spec.ts";
 import { ADDITIONS_SECTION, OLD_SECTION } from "./options-additions.ts";
 import { CLIENT_SECURITY_SECTION, FORWARD_SECTION, SPOOL_SECTION } from "./options-forward.ts";
 import { LOG_SECTION, MODE_SECTION, PROCESS_SECTION } from "./options-process.ts";
+import { QUEUE_SECTION } from "./options-queue.ts";
 import {
   OTHER_SERVERS_SECTION,
   SERVER_SECTION,
@@ -19,6 +20,7 @@ const SECTIONS = [
   OTHER_SERVERS_SECTION,
   PROCESS_SECTION,
   LOG_SECTION,
+  QUEUE_SECTION,
   ADDITIONS_SECTION,
   OLD_SECTION,
 ] as const;

@@ -122,6 +122,11 @@ export function forwardAddress(options: OptionSet): { name: OptionName; text: st
   return null;
 }
 
+/** The smarthosts in the order in which they are tried: "a:587,b:587". */
+export function forwardAddresses(options: OptionSet): string[] {
+  return (forwardAddress(options)?.text ?? "").split(",").filter((one) => one !== "");
+}
+
 function tlsRules(): UsageRule[] {
   const sides = ["client", "server"] as const;
   return [

@@ -1,6 +1,7 @@
 /** Values that mean nothing: relayd's own complaints, after those that E-MailRelay has too. */
 import { isIP } from "node:net";
 import { parseEndpoint, parsePort } from "../core/endpoint.ts";
+import { readDuration, readRate, readSchedule } from "./durations.ts";
 import { readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import type { OptionSpec } from "./option-spec.ts";
@@ -28,6 +29,12 @@ export const VALUE_RULES: readonly UsageRule[] = [
     value(name, "a port number up to 65535, or a service name", (text) => parsePort(text) !== null),
   ),
   value("client-interface", "an IPv4 or IPv6 address", (text) => isIP(text) !== 0),
+  value("retry", "gaps such as 1m,5m,15m,30m,1h,4h", (text) => {
+    return text === "" || readSchedule(text.split(",")) !== null;
+  }),
+  value("expire", "a time such as 5d", (text) => readDuration(text) !== null),
+  value("forward-rate", "a number and a time such as 100/1h", (text) => readRate(text) !== null),
+  rule("expire", "the --expire option requires --retry", (options) => !options.has("retry")),
   value("bare-newlines", "fix, reject or accept", (text) => /^(?:fix|reject|accept)$/.test(text)),
   ...OPTION_SECTIONS.flatMap((section) => section.options).flatMap(rangeRule),
   {
@@ -43,9 +50,10 @@ export const VALUE_RULES: readonly UsageRule[] = [
 
 function addressComplaint(options: OptionSet, name: OptionName): string | null {
   const address = forwardAddress(options);
-  return address?.name === name && parseEndpoint(address.text) === null
-    ? wrongValue(name, address.text, ADDRESS_FORMS)
-    : null;
+  if (address?.name !== name) return null;
+  // Several are tried in their order; an empty one is a slip.
+  const wrong = address.text.split(",").find((one) => parseEndpoint(one) === null);
+  return wrong === undefined ? null : wrongValue(name, wrong, ADDRESS_FORMS);
 }
 
 function rangeRule(spec: OptionSpec): UsageRule[] {

@@ -183,7 +183,23 @@ export interface ForwardConfig {
   /** null: no polling. */
   readonly pollSeconds: number | null;
   readonly recipients: "all" | "some";
+  /** Tried in this order when the one before cannot be used; most have none. */
+  readonly fallbacks: readonly string[];
+  /** null: what fails is set aside at once. */
+  readonly retry: RetryConfig | null;
+  /** Connections to one smarthost at a time. */
+  readonly parallel: number;
+  /** null: no limit. */
+  readonly rate: { readonly count: number; readonly periodMs: number } | null;
   readonly client: ClientConfig;
+}
+
+/** --retry and --expire. */
+export interface RetryConfig {
+  /** Milliseconds; at least one; the last repeats. */
+  readonly delaysMs: readonly number[];
+  /** Milliseconds from the arrival of a message. */
+  readonly expireMs: number;
 }
 
 export interface ClientConfig {

@@ -1,0 +1,92 @@
+/**
+ * When what is to be tried again: messages that wait for their own next attempt, and smarthosts that
+ * are left in peace for a while. In memory; messages carry their part of it in their envelopes.
+ */
+import type { RetryConfig } from "../core/config.ts";
+import type { MessageId } from "../core/message-id.ts";
+
+export interface AgendaOptions {
+  readonly retry: RetryConfig;
+  /** Milliseconds by a clock that never goes back. */
+  readonly monotonic: () => number;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+}
+
+/** Nobody knows whether the message was taken: trying it soon would deliver it twice, most likely. */
+const AFTER_UNKNOWN_MS = 3_600_000;
+/** However often a smarthost has failed, it is looked after again within this time. */
+const LONGEST_PAUSE_MS = 900_000;
+const JITTER = 0.1;
+
+interface Pause {
+  readonly until: number;
+  readonly count: number;
+  readonly why: string;
+}
+
+export class Agenda {
+  readonly #options: AgendaOptions;
+  readonly #due = new Map<MessageId, number>();
+  readonly #pauses = new Map<string, Pause>();
+
+  constructor(options: AgendaOptions) {
+    this.#options = options;
+  }
+
+  /** Milliseconds until the next attempt after so many. */
+  delayAfter(tries: number, unknown: boolean): number {
+    const { retry, random } = this.#options;
+    const { delaysMs } = retry;
+    const gap = delaysMs[Math.min(tries, delaysMs.length) - 1] ?? 60_000;
+    const least = unknown ? Math.max(gap, AFTER_UNKNOWN_MS) : gap;
+    return Math.round(least * (1 - JITTER + 2 * JITTER * random()));
+  }
+
+  /** A message is not to be tried for so long. Longer than any gap can be only after a clock was set: then it is cut. */
+  defer(id: MessageId, ms: number): void {
+    const { delaysMs } = this.#options.retry;
+    const longest = Math.max(...delaysMs, AFTER_UNKNOWN_MS) * (1 + JITTER);
+    this.#due.set(id, this.#options.monotonic() + Math.min(Math.max(ms, 0), longest));
+  }
+
+  forget(id: MessageId): void {
+    this.#due.delete(id);
+  }
+
+  /** True if the message may be tried. */
+  isDue(id: MessageId): boolean {
+    return (this.#due.get(id) ?? 0) <= this.#options.monotonic();
+  }
+
+  /** Leaves a smarthost alone for a while, longer each time. `news` is true when the operator should hear of it. */
+  pause(address: string, why: string): { readonly ms: number; readonly news: boolean } {
+    const before = this.#pauses.get(address);
+    const count = (before?.count ?? 0) + 1;
+    const ms = Math.min(this.delayAfter(count, false), LONGEST_PAUSE_MS);
+    this.#pauses.set(address, { until: this.#options.monotonic() + ms, count, why });
+    return { ms, news: before?.why !== why };
+  }
+
+  /** It works: true if it had been paused. */
+  resume(address: string): boolean {
+    return this.#pauses.delete(address);
+  }
+
+  /** Why it is left alone at the moment, or null. */
+  whyPaused(address: string): string | null {
+    const pause = this.#pauses.get(address);
+    return pause !== undefined && pause.until > this.#options.monotonic() ? pause.why : null;
+  }
+
+  /** Milliseconds until something is due, or null. */
+  next(): number | null {
+    const now = this.#options.monotonic();
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const at of this.#due.values()) earliest = Math.min(earliest, at);
+    for (const { until } of this.#pauses.values()) {
+      if (until > now) earliest = Math.min(earliest, until);
+    }
+    return earliest === Number.POSITIVE_INFINITY ? null : Math.max(earliest - now, 0);
+  }
+}
