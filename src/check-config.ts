@@ -1,8 +1,10 @@
 /** `--check-config`: reads everything that a start would read, and says everything that is wrong with it. */
 import { mkdtempSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pamFault } from "./auth/pam.ts";
 import { checkSecretsFile, worldReadable } from "./auth/secrets-file.ts";
 import type { Configuration, Problem } from "./config/configuration.ts";
+import { isPam } from "./config/paths.ts";
 import type { ForwardConfig, InstanceConfig, LogConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
 import { filterFaults } from "./filters/open.ts";
@@ -36,11 +38,7 @@ export function checkConfiguration(check: Check, print: (line: string) => void):
   return errors === 0 ? 0 : 1;
 }
 
-function checkInstance(
-  one: InstanceConfig,
-  origins: Check["origins"],
-  look: Look,
-): void {
+function checkInstance(one: InstanceConfig, origins: Check["origins"], look: Look): void {
   const { listener, forward, filters, pop, name } = one;
   look(origins("spool-dir", name), () => spool(one.spool.directory));
   look(origins("filter", name), () =>
@@ -113,6 +111,10 @@ function spool(directory: string): readonly string[] {
 }
 
 function secrets(path: string): readonly string[] {
+  if (isPam(path)) {
+    const text = pamFault(path);
+    return text === null ? [] : [text];
+  }
   return checkSecretsFile(path, (file) => readFileSync(file, "utf8")).map(({ text }) => text);
 }
 

@@ -1,6 +1,13 @@
 /** Who may log in here: the mechanisms we offer, and one conversation for each. */
 import { randomBytes } from "node:crypto";
-import type { ApopProof, PopAccounts, SaslServer, SaslStep, Trust } from "../core/auth.ts";
+import type {
+  ApopProof,
+  PopAccounts,
+  SaslServer,
+  SaslStep,
+  SaslVerdict,
+  Trust,
+} from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Journal } from "../core/events.ts";
 import { type AuthRules, type MechanismRule, parseAuthConfig, passes } from "./auth-config.ts";
@@ -86,7 +93,7 @@ class FileAccounts implements OpenServerAccounts {
     return this.#challenge().toString("latin1");
   }
 
-  judgeApop(proof: ApopProof): SaslStep {
+  judgeApop(proof: ApopProof): SaslVerdict {
     return step(judgeApop(this.#file.current().server, proof));
   }
 
@@ -205,7 +212,7 @@ function refusing(mechanism: string): SaslServer {
   return { mechanism, challengeFirst: false, start: refuse, next: refuse };
 }
 
-function step({ accepted, id, detail }: Judgement): SaslStep {
+function step({ accepted, id, detail }: Judgement): SaslVerdict {
   return { kind: accepted ? "accepted" : "refused", id, detail };
 }
 

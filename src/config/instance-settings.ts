@@ -4,14 +4,15 @@ import type {
   ForwardConfig,
   InstanceConfig,
   ListenerConfig,
+  RetryConfig,
 } from "../core/config.ts";
 import { parsePort } from "../core/endpoint.ts";
 import { readDuration, readRate, readSchedule } from "./durations.ts";
 import { interfacesFor } from "./interfaces.ts";
 import { readMilliseconds, readSeconds, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
-import { absolutePath } from "./paths.ts";
 import { USUAL_SCHEDULE } from "./options-queue.ts";
+import { absolutePath, secretsPlace } from "./paths.ts";
 import { readVerifier } from "./programs.ts";
 import {
   absoluteSpec,
@@ -63,7 +64,7 @@ function listenerSettings(options: OptionSet, surroundings: Surroundings): Liste
     smtp: readServerSmtp(options.list("server-smtp-config")).settings,
     verifier: verifier === null ? null : absoluteSpec(verifier, readVerifier, surroundings),
     dnsbl: options.has("dnsbl") ? options.list("dnsbl").join(",") : null,
-    secrets: secrets === null ? null : absolutePath(secrets, surroundings),
+    secrets: secretsPlace(secrets, surroundings),
     authConfig: options.text("server-auth-config") ?? "",
     tls: serverTls(options, surroundings),
   };

@@ -157,7 +157,7 @@ export const SERVER_SECURITY_SECTION = {
       scope: "instance",
       common: true,
       help: "Takes mail only from clients with an account in this secrets file",
-      more: "pam: asks PAM instead; that is not there yet.",
+      more: "pam: asks PAM through saslauthd, pam:<path> one whose socket is there. See docs/decisions/010-pam.md.",
     },
     {
       name: "server-auth-config",

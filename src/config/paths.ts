@@ -17,3 +17,13 @@ export function absolutePath(path: string, places: Places): string {
 export function expandApp(path: string, { appDirectory }: Places): string {
   return path === "@app" || path.startsWith("@app/") ? `${appDirectory}${path.slice(4)}` : path;
 }
+
+/** True for a value of --server-auth or --pop-auth that asks for PAM: no file name. */
+export function isPam(text: string): boolean {
+  return text === "/pam" || text.startsWith("pam:");
+}
+
+/** The secrets file by its absolute path; PAM as it is. */
+export function secretsPlace(text: string | null, places: Places): string | null {
+  return text === null || isPam(text) ? text : absolutePath(text, places);
+}

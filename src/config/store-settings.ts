@@ -4,7 +4,7 @@ import { parsePort } from "../core/endpoint.ts";
 import { interfacesFor } from "./interfaces.ts";
 import { readMilliseconds } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
-import { absolutePath, type Places } from "./paths.ts";
+import { absolutePath, type Places, secretsPlace } from "./paths.ts";
 import { type ProgramSpec, readFilter } from "./programs.ts";
 import { serverTls } from "./tls-settings.ts";
 import type { Surroundings } from "./validate.ts";
@@ -57,7 +57,7 @@ export function popSettings(options: OptionSet, places: Places): PopConfig | nul
     byName: options.has("pop-by-name"),
     noDelete: options.has("pop-no-delete"),
     idleTimeoutMs: readMilliseconds(options.text("idle-timeout"), 60),
-    secrets: secrets === null ? null : absolutePath(secrets, places),
+    secrets: secretsPlace(secrets, places),
     authConfig: options.text("server-auth-config") ?? "",
     tls: serverTls(options, places),
   };

@@ -28,10 +28,7 @@ export function usageFaults(options: OptionSet): Fault[] {
 
 /** What would stop the start although nothing is wrong with the usage. */
 export function startFaults(options: OptionSet): Fault[] {
-  const pam = isPam(options.text("server-auth"))
-    ? [{ origin: options.origin("server-auth"), text: "not implemented yet: --server-auth=pam:" }]
-    : [];
-  const interfaces = options
+  return options
     .list("interface")
     .map((item) => splitQualifier(item).address)
     .filter((address) => parseInterface(address) === null)
@@ -39,7 +36,6 @@ export function startFaults(options: OptionSet): Fault[] {
       origin: options.origin("interface"),
       text: `invalid address or interface name: ${address}`,
     }));
-  return [...pam, ...interfaces];
 }
 
 export interface Surroundings extends Places {
@@ -108,11 +104,6 @@ export function closesStderr(options: OptionSet): OptionName | null {
 export function usesSyslog(options: OptionSet): boolean {
   const off = (["no-syslog", "as-client", "trial"] as const).some((name) => options.has(name));
   return options.has("syslog") || !off;
-}
-
-/** True for a value of --server-auth that asks for PAM. */
-export function isPam(text: string | null): boolean {
-  return text !== null && (text === "/pam" || text.startsWith("pam:"));
 }
 
 function hasLogTarget(options: OptionSet): boolean {

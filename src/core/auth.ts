@@ -21,7 +21,7 @@ export interface PopAccounts extends ServerAccounts {
   /** "<number.seconds@domain>", never the same twice. */
   apopChallenge(): string;
   /** Judges the MD5 of challenge and password: accepted or refused, no further challenge. */
-  judgeApop(proof: ApopProof): SaslStep;
+  judgeApop(proof: ApopProof): SaslVerdict;
 }
 
 export interface ApopProof {
@@ -49,9 +49,16 @@ export interface SaslServer {
 
 export type SaslStep =
   | { readonly kind: "challenge"; readonly data: Buffer }
+  | SaslVerdict
+  /** Somebody else is asked, which takes its time. Never rejects. */
+  | { readonly kind: "pending"; readonly verdict: Promise<SaslVerdict> };
+
+export type SaslVerdict =
   /** `detail` reads "using mechanism [plain] and plaintext secret for [alice] from line 2". */
   | { readonly kind: "accepted"; readonly id: string; readonly detail: string }
-  | { readonly kind: "refused"; readonly id: string; readonly detail: string };
+  | { readonly kind: "refused"; readonly id: string; readonly detail: string }
+  /** Nobody could judge it now; `detail` says why, too. */
+  | { readonly kind: "unavailable"; readonly id: string; readonly detail: string };
 
 /** Our accounts on smarthosts. Re-reads its secrets when they change. */
 export interface ClientAccounts {

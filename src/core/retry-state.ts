@@ -35,7 +35,8 @@ const FAILED = "X-Relayd-Failed: ";
 export function retryStateOf({ trailer }: Envelope): RetryState {
   let state = UNTRIED;
   for (const line of trailer) {
-    const [, tries, next, unknown] = /^X-Relayd-Retry: (\d{1,9}) (\d{1,12}) (\d{1,9})$/.exec(line) ?? [];
+    const [, tries, next, unknown] =
+      /^X-Relayd-Retry: (\d{1,9}) (\d{1,12}) (\d{1,9})$/.exec(line) ?? [];
     if (tries !== undefined) {
       state = { ...state, tries: Number(tries), next: Number(next), unknown: Number(unknown) };
     }
@@ -82,7 +83,8 @@ function isOurs(line: string): boolean {
 }
 
 function failedRecipient(line: string): FailedRecipient | null {
-  const [, recipient = "", code, text = ""] = /^X-Relayd-Failed: (\S+) (\d{1,3}) (.*)$/.exec(line) ?? [];
+  const [, recipient = "", code, text = ""] =
+    /^X-Relayd-Failed: (\S+) (\d{1,3}) (.*)$/.exec(line) ?? [];
   const decoded = decodeXtext(recipient);
   return code === undefined || decoded === null
     ? null

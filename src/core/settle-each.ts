@@ -24,7 +24,9 @@ export function settleEach(receipt: Receipt, recipients: readonly string[]): Rec
           },
       );
     case "refused":
-      return receipt.step === "rcpt" ? rejected(receipt, recipients) : all(recipients, receipt.reply);
+      return receipt.step === "rcpt"
+        ? rejected(receipt, recipients)
+        : all(recipients, receipt.reply);
     case "unsendable": {
       const reply = { code: 0, text: receipt.why };
       return recipients.map((recipient) => ({ recipient, kind: "failed", reply }));

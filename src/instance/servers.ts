@@ -1,5 +1,6 @@
 /** What an instance listens with: SMTP, POP and administration, as far as they are configured. */
 import type { OpenServerAccounts } from "../auth/server-accounts.ts";
+import { isPam } from "../config/paths.ts";
 import type { AdminConfig, ListenerConfig, PopConfig } from "../core/config.ts";
 import type { Control } from "../core/control.ts";
 import type { Journal, ServerKind } from "../core/events.ts";
@@ -144,6 +145,10 @@ export class Servers {
   }: ListenerConfig | PopConfig): Promise<OpenServerAccounts> {
     const { instance, journal } = this.#options;
     const { domain, clock, readSecret } = instance;
+    if (secrets !== null && isPam(secrets)) {
+      const { openPamAccounts } = await import("../auth/pam.ts");
+      return openPamAccounts({ text: secrets, authConfig, tlsAvailable: tls !== null });
+    }
     const { openServerAccounts } = await import("../auth/server-accounts.ts");
     const accounts = openServerAccounts({
       path: secrets,

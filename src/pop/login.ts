@@ -1,5 +1,5 @@
 /** Logging in: USER and PASS, APOP, AUTH; what a failure costs. Pure. Source: RFC 1939, RFC 5034, R15. */
-import type { PopAccounts, SaslServer, SaslStep } from "../core/auth.ts";
+import type { PopAccounts, SaslServer, SaslStep, SaslVerdict } from "../core/auth.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import { ERROR, type PopStep, reply } from "./step.ts";
 
@@ -32,6 +32,8 @@ export class Login {
   /** What USER said. */
   #user: string | null = null;
   #failures = 0;
+  /** The mechanism of a login that somebody else judges. */
+  #judging = "";
   secure = false;
 
   constructor(rules: LoginRules, peer: Peer) {
@@ -98,7 +100,7 @@ export class Login {
     const [, name, digest] = /^(.*[^ ]) +([0-9A-Fa-f]{32})$/s.exec(argument) ?? [];
     if (name === undefined || digest === undefined) return null;
     const proof = { id: bytesOf(name), challenge, digest };
-    return this.#judged("apop", accounts.judgeApop(proof));
+    return this.#conclude("apop", accounts.judgeApop(proof));
   }
 
   /** The argument of AUTH. */
@@ -127,6 +129,11 @@ export class Login {
     return this.#step(conversation, conversation.next(bytes));
   }
 
+  /** What somebody else said about the login that has just been tried. */
+  judged(verdict: SaslVerdict): PopStep {
+    return this.#conclude(this.#judging, verdict);
+  }
+
   get #offersApop(): boolean {
     const { accounts, tlsRequired } = this.#rules;
     return (this.secure || !tlsRequired) && accounts.offersApop(this.secure);
@@ -143,16 +150,23 @@ export class Login {
       this.#conversation = conversation;
       return reply(`+ ${step.data.toString("base64")}`);
     }
-    return this.#judged(conversation.mechanism, step);
+    if (step.kind !== "pending") return this.#conclude(conversation.mechanism, step);
+    this.#judging = conversation.mechanism;
+    return { kind: "judge", verdict: step.verdict };
   }
 
-  #judged(mechanism: string, step: SaslStep): PopStep {
-    if (step.kind !== "accepted") {
-      const { id, detail } = step.kind === "refused" ? step : { id: "", detail: "" };
-      return this.#failed(mechanism, id, detail);
+  #conclude(mechanism: string, verdict: SaslVerdict): PopStep {
+    const { journal } = this.#rules;
+    switch (verdict.kind) {
+      case "accepted":
+        journal.tell({ ...verdict, kind: "auth.accepted", peer: this.#peer });
+        return { kind: "log in", id: verdict.id };
+      case "refused":
+        return this.#failed(mechanism, verdict.id, verdict.detail);
+      case "unavailable":
+        journal.tell({ ...verdict, kind: "auth.refused", peer: this.#peer });
+        return reply("-ERR [SYS/TEMP] temporary authentication failure");
     }
-    this.#rules.journal.tell({ ...step, kind: "auth.accepted", peer: this.#peer });
-    return { kind: "log in", id: step.id };
   }
 
   /** Guessing passwords must not be cheap: later and later, then not at all. */

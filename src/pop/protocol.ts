@@ -2,6 +2,7 @@
  * The dialogue as a state machine without sockets: a command line goes in, what to say and do comes out.
  * Source: RFC 1939, RFC 2449, RFC 2595, RFC 5034, R15 (the texts are E-MailRelay's).
  */
+import type { SaslVerdict } from "../core/auth.ts";
 import type { Peer } from "../core/events.ts";
 import { Login, type LoginRules } from "./login.ts";
 import { type MailMessage, uidOf } from "./maildrop.ts";
@@ -89,6 +90,11 @@ export class PopProtocol {
     if (verb === "PASS") return "PASS [not logged]";
     if (verb !== "APOP" && verb !== "AUTH") return line.toString("utf8");
     return `${verb} ${first}${second === undefined ? "" : " [not logged]"}`;
+  }
+
+  /** What somebody else said about a login. */
+  judged(verdict: SaslVerdict): PopStep {
+    return this.#login.judged(verdict);
   }
 
   /** The answer to "log in": the messages, or null when the maildrop cannot be used. */

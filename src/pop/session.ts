@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { assertNever } from "../core/assert-never.ts";
+import type { SaslVerdict } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeError } from "../core/errors.ts";
 import type { Journal, Peer } from "../core/events.ts";
@@ -204,6 +205,10 @@ export class PopSession implements Connection {
       case "close":
         this.#finishAfter(step.text, step.why);
         break;
+      case "judge":
+        this.#work = "working";
+        void step.verdict.then((verdict) => this.#judged(verdict));
+        break;
       case "log in":
         this.#during("working", this.#logIn(step.id));
         break;
@@ -248,6 +253,14 @@ export class PopSession implements Connection {
     this.#wire.flush();
     await this.#house.clock.sleep(delayMs, this.#house.signal);
     if (!this.#over) this.#say(text);
+  }
+
+  /** What follows may have to wait in its turn. */
+  #judged(verdict: SaslVerdict): void {
+    if (this.#over) return;
+    this.#work = "none";
+    this.#do(this.#protocol.judged(verdict));
+    if (this.#work === "none") this.#stopWaiting();
   }
 
   async #logIn(id: string): Promise<void> {

@@ -1,4 +1,5 @@
 /** One step of the dialogue, as the protocol asks it of the session. Texts are latin1, without the final CRLF. */
+import type { SaslVerdict } from "../core/auth.ts";
 import type { MailMessage } from "./maildrop.ts";
 
 export type PopStep =
@@ -9,6 +10,8 @@ export type PopStep =
   | { readonly kind: "late reply"; readonly text: string; readonly delayMs: number }
   /** Says it, if there is anything to say, and ends the session. */
   | { readonly kind: "close"; readonly text: string; readonly why: string }
+  /** Waits for it; it goes to `judged()`. */
+  | { readonly kind: "judge"; readonly verdict: Promise<SaslVerdict> }
   /** Opens the account's maildrop; what is in it goes to `opened()`. */
   | { readonly kind: "log in"; readonly id: string }
   /** Sends the content, or its header and so many lines of its body. */

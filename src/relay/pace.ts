@@ -26,7 +26,8 @@ export class Pace {
     this.#sent.set(address, times);
     // The turn is taken before the waiting, so that everybody who waits has one of his own.
     const now = this.#clock.monotonic();
-    const before = times.length < count ? Number.NEGATIVE_INFINITY : (times[times.length - count] ?? 0);
+    const before =
+      times.length < count ? Number.NEGATIVE_INFINITY : (times[times.length - count] ?? 0);
     const turn = Math.max(now, before + periodMs);
     times.push(turn);
     if (times.length > count) times.shift();

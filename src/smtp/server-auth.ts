@@ -1,5 +1,5 @@
 /** AUTH, the server's side: which mechanisms, the exchange, what a failure costs. Pure. Source: RFC 4954, R7.6. */
-import type { SaslServer, SaslStep, ServerAccounts } from "../core/auth.ts";
+import type { SaslServer, SaslStep, SaslVerdict, ServerAccounts } from "../core/auth.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import {
   BAD_ARGUMENT,
@@ -29,6 +29,8 @@ export class ServerAuth {
   #conversation: SaslServer | null = null;
   #lastId = "";
   #failures = 0;
+  /** The mechanism of an exchange that somebody else judges. */
+  #judging = "";
   /** Who authenticated; "" for nobody yet. */
   id = "";
   /** Lower case; "none" before the authentication. */
@@ -60,6 +62,11 @@ export class ServerAuth {
     this.#conversation = null;
     this.id = "";
     this.mechanism = "none";
+  }
+
+  /** What somebody else said about the exchange that has just ended. */
+  judged(verdict: SaslVerdict): ServerStep {
+    return this.#conclude(this.#judging, verdict);
   }
 
   /** Ends an exchange whose response was unreadable. */
@@ -110,17 +117,28 @@ export class ServerAuth {
   }
 
   #step(conversation: SaslServer, step: SaslStep): ServerStep {
-    switch (step.kind) {
-      case "challenge":
-        this.#conversation = conversation;
-        return reply(`334 ${step.data.toString("base64")}`);
+    if (step.kind === "challenge") {
+      this.#conversation = conversation;
+      return reply(`334 ${step.data.toString("base64")}`);
+    }
+    if (step.kind !== "pending") return this.#conclude(conversation.mechanism, step);
+    this.#judging = conversation.mechanism;
+    return { kind: "judge", verdict: step.verdict };
+  }
+
+  #conclude(mechanism: string, verdict: SaslVerdict): ServerStep {
+    const { journal } = this.#rules;
+    switch (verdict.kind) {
       case "accepted":
-        this.id = step.id;
-        this.mechanism = conversation.mechanism.toLowerCase();
-        this.#rules.journal.tell({ ...step, kind: "auth.accepted", peer: this.#peer });
+        this.id = verdict.id;
+        this.mechanism = mechanism.toLowerCase();
+        journal.tell({ ...verdict, kind: "auth.accepted", peer: this.#peer });
         return reply("235 authentication successful");
       case "refused":
-        return this.#failed(conversation.mechanism, step.id, step.detail);
+        return this.#failed(mechanism, verdict.id, verdict.detail);
+      case "unavailable":
+        journal.tell({ ...verdict, kind: "auth.refused", peer: this.#peer });
+        return reply("454 temporary authentication failure");
     }
   }
 

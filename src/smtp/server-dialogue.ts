@@ -3,6 +3,7 @@
  * at a time: while the verifier or the store works, the client waits, and nothing it sends is kept without limit.
  */
 import { assertNever } from "../core/assert-never.ts";
+import type { SaslVerdict } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Peer } from "../core/events.ts";
 import type { Reception } from "../core/intake.ts";
@@ -209,6 +210,10 @@ export class ServerDialogue {
       case "verify":
         this.#wait(this.#verify(step.query));
         break;
+      case "judge":
+        this.#busy = true;
+        void step.verdict.then((verdict) => this.#judged(verdict));
+        break;
       case "data":
         wire.say(step.reply);
         this.#desk.beginData();
@@ -269,6 +274,14 @@ export class ServerDialogue {
   async #verify(query: RecipientQuery): Promise<void> {
     const answer = await this.#verifier.ask(query);
     if (!this.#over) this.#do(this.#protocol.verified(answer));
+  }
+
+  /** The reply may have to wait in its turn. */
+  #judged(verdict: SaslVerdict): void {
+    if (this.#over) return;
+    this.#busy = false;
+    this.#do(this.#protocol.judged(verdict));
+    if (!this.#busy) this.#stopWaiting();
   }
 
   async #sayLater(text: string, delayMs: number): Promise<void> {

@@ -2,6 +2,7 @@
  * The server's side of the dialogue as a state machine without sockets: a command line goes in, what to
  * say and do comes out. Source: RFC 5321, R7 (the texts are E-MailRelay's).
  */
+import type { SaslVerdict } from "../core/auth.ts";
 import type { ListenerConfig } from "../core/config.ts";
 import type { Envelope } from "../core/envelope.ts";
 import type { Journal, Peer } from "../core/events.ts";
@@ -275,6 +276,11 @@ export class ServerProtocol {
     }
     this.#state = "chunks";
     return { kind: "chunk", size, last: chunk.last };
+  }
+
+  /** What somebody else said about a login. */
+  judged(verdict: SaslVerdict): ServerStep {
+    return this.#auth.judged(verdict);
   }
 
   #authenticate(argument: string): ServerStep {

@@ -1,4 +1,5 @@
 /** What the server says, and what the session has to do after saying it. */
+import type { SaslVerdict } from "../core/auth.ts";
 import type { Reply } from "../core/reply.ts";
 import type { RecipientQuery } from "../core/verifier.ts";
 
@@ -11,6 +12,8 @@ export type ServerStep =
   | { readonly kind: "close"; readonly reply: string; readonly why: string }
   /** Asks the verifier; its answer goes to `verified()`. */
   | { readonly kind: "verify"; readonly query: RecipientQuery }
+  /** Waits for it; it goes to `judged()`. */
+  | { readonly kind: "judge"; readonly verdict: Promise<SaslVerdict> }
   /** Says it; then the content follows. */
   | { readonly kind: "data"; readonly reply: string }
   /** So many octets of content follow. */

@@ -36,6 +36,7 @@ function words(list: string): string[] {
 }
 
 function outcome(step: SaslStep): string {
+  if (step.kind === "pending") return "pending";
   return step.kind === "challenge"
     ? `challenge ${step.data.toString()}`
     : `${step.kind} ${step.id}`;

@@ -165,10 +165,12 @@ test("usage errors are checked in E-MailRelay's order", () => {
   );
 });
 
-test("PAM is refused by name", () => {
-  for (const line of ["--server-auth=pam:", "--server-auth=/pam"]) {
-    const wanted = ["relayd: error: not implemented yet: --server-auth=pam:"];
-    assert.deepEqual(errorsOf(words(line)), wanted, line);
+test("PAM is no file name, and stays as it is written", () => {
+  for (const text of ["pam:", "/pam", "pam:/run/mux"]) {
+    const reading = read(words(`--server-auth=${text} --pop --pop-auth=${text}`));
+    assert.ok(reading.kind === "run", text);
+    const [one] = reading.config.instances;
+    assert.deepEqual([one?.listener?.secrets, one?.pop?.secrets], [text, text]);
   }
 });
 
@@ -280,7 +282,6 @@ test("a check says everything at once, with the place of each", () => {
       '--zoo: error: invalid option: "--zoo"',
       "relayd: error: too many non-option arguments",
       "--forward: error: --forward requires --forward-to",
-      "--server-auth: error: not implemented yet: --server-auth=pam:",
       "--server-auth: warning: pam authentication should be enabled with pam: rather than /pam",
       "--filter: warning: filter program does not exist: /f",
       "--verifier: warning: verifier program does not exist: /v",

@@ -198,6 +198,8 @@ test("relayd-migrate says what will change for the options in use, and only for 
     await changed([...SAME, "forward-to 127.0.0.1:25", "immediate", "debug", "log"]),
     ["response-timeout", "forward-to", "forward-to-all", "immediate", "debug"],
   );
+  const pam = await changed([...SAME, "log", "server-auth pam:ETC/none"]);
+  assert.deepEqual(pam, ["server-auth", "server-auth"]);
   const some = ["forward-to 127.0.0.1:25", "forward-to-some", "response-timeout 60"];
   assert.deepEqual(await changed([...SAME, ...some]), ["forward-to"]);
   assert.deepEqual(await changed(SAME, "-s", "--localedir=/x"), ["-s", "localedir"]);
