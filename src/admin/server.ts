@@ -65,8 +65,8 @@ class Server implements AdminServer {
       interfaces: config.interfaces,
       remoteClients: config.remoteClients,
       group,
-      maxConnections: MAX_SESSIONS,
-      farewell: "error: too many connections\r\n",
+      connections: { inAll: MAX_SESSIONS, perClient: 0 },
+      farewell: { inAll: "error: too many connections\r\n", perClient: "" },
       journal,
       clock,
       receive: (socket, peer, whenGone) => {

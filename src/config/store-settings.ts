@@ -1,8 +1,14 @@
 /** Settings of what looks after stored mail: the spool, its filters, POP and administration. Pure. */
-import type { AdminConfig, FilterConfig, PopConfig, SpoolConfig } from "../core/config.ts";
+import type {
+  AdminConfig,
+  ConnectionLimits,
+  FilterConfig,
+  PopConfig,
+  SpoolConfig,
+} from "../core/config.ts";
 import { parsePort } from "../core/endpoint.ts";
 import { interfacesFor } from "./interfaces.ts";
-import { readMilliseconds } from "./numbers.ts";
+import { readMilliseconds, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import { absolutePath, type Places, secretsPlace } from "./paths.ts";
 import { type ProgramSpec, readFilter } from "./programs.ts";
@@ -56,10 +62,19 @@ export function popSettings(options: OptionSet, places: Places): PopConfig | nul
     remoteClients: options.has("remote-clients"),
     byName: options.has("pop-by-name"),
     noDelete: options.has("pop-no-delete"),
+    connections: connectionLimits(options),
+    maxAuthFailures: readUnsigned(options.text("max-auth-failures")) ?? 5,
     idleTimeoutMs: readMilliseconds(options.text("idle-timeout"), 60),
     secrets: secretsPlace(secrets, places),
     authConfig: options.text("server-auth-config") ?? "",
     tls: serverTls(options, places),
+  };
+}
+
+export function connectionLimits(options: OptionSet): ConnectionLimits {
+  return {
+    inAll: readUnsigned(options.text("max-connections")) ?? 2000,
+    perClient: readUnsigned(options.text("max-connections-per-client")) ?? 50,
   };
 }
 

@@ -99,6 +99,13 @@ export interface ListenerConfig {
   readonly maxRecipients: number;
   /** Received lines; 0 for no limit. */
   readonly maxHops: number;
+  readonly connections: ConnectionLimits;
+  /** Failed logins, mistakes, and refused recipients and mailboxes that end a session; 0 for no limit. */
+  readonly maxAuthFailures: number;
+  readonly maxErrors: number;
+  readonly maxRefusals: number;
+  /** Longest command line; AUTH may have longer ones. */
+  readonly maxCommandBytes: number;
   readonly bareNewlines: "fix" | "reject" | "accept";
   readonly anonymous: {
     readonly vrfy: boolean;
@@ -118,6 +125,13 @@ export interface ListenerConfig {
   readonly tls: ServerTls | null;
 }
 
+/** Clients at a time, of one server. */
+export interface ConnectionLimits {
+  readonly inAll: number;
+  /** From one address; loopback and unix sockets are not counted. 0 for no limit. */
+  readonly perClient: number;
+}
+
 export interface PopConfig {
   readonly port: number;
   /** Those for POP; empty: any IPv4 and any IPv6 address. */
@@ -127,6 +141,9 @@ export interface PopConfig {
   readonly byName: boolean;
   /** What clients delete stays. */
   readonly noDelete: boolean;
+  readonly connections: ConnectionLimits;
+  /** Failed logins that end a session; 0 for no limit. */
+  readonly maxAuthFailures: number;
   /** 0 for no limit. */
   readonly idleTimeoutMs: number;
   /** Path of the secrets file; null: nobody can log in. */

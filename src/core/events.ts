@@ -53,6 +53,8 @@ export type RelayEvent =
       readonly pattern: string;
       readonly line: number;
     }
+  /** A session was ended for what the client did. */
+  | { readonly kind: "client.misbehaved"; readonly peer: Peer; readonly reason: string }
   | {
       readonly kind: "recipient.refused";
       readonly peer: Peer;

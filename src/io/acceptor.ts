@@ -1,11 +1,12 @@
 /** Accepts connections on all the listening sockets of one server, and looks after them until they are gone. */
 import { createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
-import type { Interface } from "../core/config.ts";
+import type { ConnectionLimits, Interface } from "../core/config.ts";
 import { plainIp } from "../core/endpoint.ts";
 import { describeError } from "../core/errors.ts";
 import type { Journal, Peer, ServerKind } from "../core/events.ts";
 import { bind, boundAddress, places, type UnixRights } from "./bind.ts";
+import { ClientCount } from "./client-count.ts";
 import { remoteReason } from "./local-peer.ts";
 
 export interface AcceptorOptions {
@@ -17,9 +18,9 @@ export interface AcceptorOptions {
   readonly remoteClients: boolean;
   /** Group of unix sockets; null: as the process. */
   readonly group: number | null;
-  readonly maxConnections: number;
-  /** Said to clients beyond that. */
-  readonly farewell: string;
+  readonly connections: ConnectionLimits;
+  /** Said to clients beyond them; "" for nothing. */
+  readonly farewell: { readonly inAll: string; readonly perClient: string };
   readonly journal: Journal;
   readonly clock: Clock;
   /** Takes a connection over; `whenGone` is called once, when the socket has closed. */
@@ -45,6 +46,7 @@ export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Connection>();
+  readonly #clients: ClientCount;
   readonly #end = new AbortController();
   /** Called when the last connection is gone. */
   #whenEmpty: (() => void) | null = null;
@@ -52,6 +54,7 @@ export class Acceptor {
 
   constructor(options: AcceptorOptions) {
     this.#options = options;
+    this.#clients = new ClientCount(options.connections.perClient);
   }
 
   /** Opens all sockets or none. Throws BIND. */
@@ -144,25 +147,29 @@ export class Acceptor {
       socket.destroy();
       return;
     }
-    const { remoteClients, maxConnections, farewell } = this.#options;
+    const { remoteClients, connections, farewell } = this.#options;
+    const { inAll, perClient } = connections;
     const why = remoteClients ? null : remoteReason(peer.address, this.#options.server);
     if (why !== null) {
       this.#refuse(peer, why);
       socket.on("error", ignore);
       socket.destroy();
-    } else if (this.#connections.size >= maxConnections) {
-      this.#refuse(peer, `too many connections: ${maxConnections}`);
-      socket.on("error", ignore);
-      socket.end(farewell, () => socket.destroy());
+    } else if (this.#connections.size >= inAll) {
+      this.#refuse(peer, `too many connections: ${inAll}`);
+      turnAway(socket, farewell.inAll);
+    } else if (!this.#clients.enter(peer.address)) {
+      this.#refuse(peer, `too many connections from one client: ${perClient}`);
+      turnAway(socket, farewell.perClient);
     } else {
       this.#receive(socket, peer);
     }
   }
 
   #receive(socket: Socket, peer: Peer): void {
-    const connection: Connection = this.#options.receive(socket, peer, () =>
-      this.#gone(connection),
-    );
+    const connection: Connection = this.#options.receive(socket, peer, () => {
+      this.#clients.leave(peer.address);
+      this.#gone(connection);
+    });
     this.#connections.add(connection);
     connection.start();
   }
@@ -212,6 +219,11 @@ function peerOf(socket: Socket, server: Server): Peer | null {
   if (remoteAddress !== undefined)
     return { address: plainIp(remoteAddress), port: remotePort ?? 0 };
   return typeof server.address() === "string" ? { address: "/", port: 0 } : null;
+}
+
+function turnAway(socket: Socket, farewell: string): void {
+  socket.on("error", ignore);
+  socket.end(farewell, () => socket.destroy());
 }
 
 function ignore(): void {

@@ -43,7 +43,11 @@ const TEXTS: Texts = {
     info(`${server} connection closed: ${why}: ${showPeer(peer)}`),
   ],
   "auth.accepted": ({ detail: how }) => [info(`successful authentication of remote client ${how}`)],
-  "auth.refused": ({ detail: how }) => [warning(`failed authentication of remote client ${how}`)],
+  "auth.refused": ({ peer, detail: how }) => [
+    warning(`failed authentication of remote client ${how}`),
+    warning(`client ${peer.address}: failed authentication`),
+  ],
+  "client.misbehaved": ({ peer, reason }) => [warning(`client ${peer.address}: ${reason}`)],
   "client.trusted": ({ peer, pattern, line }) => [
     info(`trusting [${peer.address}]: matched [${pattern}] from line ${line}`),
   ],

@@ -3,10 +3,10 @@ import type { PopAccounts, SaslServer, SaslStep, SaslVerdict } from "../core/aut
 import type { Journal, Peer } from "../core/events.ts";
 import { ERROR, type PopStep, reply } from "./step.ts";
 
-/** The session ends with this many failures. */
-const MAX_FAILURES = 5;
 /** The first failure is answered so late, each further one twice as late as the one before. */
 const FIRST_DELAY_MS = 250;
+/** Later than this never. */
+const LAST_DELAY_MS = 30_000;
 
 const NEEDS_TLS = "-ERR must use STLS before authentication";
 const NO_PLAIN = "-ERR no SASL PLAIN mechanism to do USER/PASS authentication";
@@ -21,6 +21,8 @@ export interface LoginRules {
   readonly stls: boolean;
   /** Nobody logs in without TLS. */
   readonly tlsRequired: boolean;
+  /** The session ends with this many failures; 0 for no limit. */
+  readonly maxAuthFailures: number;
 }
 
 export class Login {
@@ -174,11 +176,13 @@ export class Login {
     const detail = given === "" ? `using mechanism [${mechanism.toLowerCase()}]` : given;
     this.#failures += 1;
     this.#rules.journal.tell({ kind: "auth.refused", peer: this.#peer, id, detail });
-    if (this.#failures >= MAX_FAILURES) {
+    const { maxAuthFailures } = this.#rules;
+    if (maxAuthFailures > 0 && this.#failures >= maxAuthFailures) {
       const why = "pop protocol done: too many failed authentications";
       return { kind: "close", text: "-ERR too many failed authentications", why };
     }
-    return { kind: "late reply", text: ERROR, delayMs: FIRST_DELAY_MS * 2 ** (this.#failures - 1) };
+    const delayMs = Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#failures - 1));
+    return { kind: "late reply", text: ERROR, delayMs };
   }
 }
 

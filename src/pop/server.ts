@@ -32,8 +32,13 @@ export interface PopServer {
   close(): Promise<void>;
 }
 
-/** Clients beyond these are turned away. */
-const MAX_SESSIONS = 2000;
+/** Said to clients beyond the limits. */
+const FAREWELL = {
+  inAll: "-ERR too many connections\r\n",
+  perClient: "-ERR too many connections from your address\r\n",
+};
+/** Who waits for a handshake understands no reply. */
+const NO_FAREWELL = { inAll: "", perClient: "" };
 
 /** Opens all sockets or none. Throws BIND and TLS_SETUP. */
 export async function openPop(options: PopOptions): Promise<PopServer> {
@@ -61,6 +66,7 @@ class Server implements PopServer {
         stls: tls?.mode === "starttls",
         tlsRequired: tls?.required === true,
         noDelete: config.noDelete,
+        maxAuthFailures: config.maxAuthFailures,
       },
       spool: spool.directory,
       sync: spool.sync,
@@ -78,8 +84,8 @@ class Server implements PopServer {
       interfaces: config.interfaces,
       remoteClients: config.remoteClients,
       group,
-      maxConnections: MAX_SESSIONS,
-      farewell: "-ERR too many connections\r\n",
+      connections: config.connections,
+      farewell: tls?.mode === "implicit" ? NO_FAREWELL : FAREWELL,
       journal,
       clock,
       receive: (socket, peer, whenGone) =>

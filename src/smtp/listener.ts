@@ -44,8 +44,13 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** Clients beyond these get 421. */
-const MAX_SESSIONS = 2000;
+/** Said to clients beyond the limits. */
+const FAREWELL = {
+  inAll: "421 4.3.2 too many connections\r\n",
+  perClient: "421 4.7.0 too many connections from your address\r\n",
+};
+/** Who waits for a handshake understands no reply. */
+const NO_FAREWELL = { inAll: "", perClient: "" };
 
 /** Opens all sockets or none. Throws BIND and TLS_SETUP. */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
@@ -86,8 +91,8 @@ class SmtpListener implements Listener {
       interfaces: config.interfaces,
       remoteClients: config.remoteClients,
       group: options.group,
-      maxConnections: MAX_SESSIONS,
-      farewell: "421 4.3.2 too many connections\r\n",
+      connections: config.connections,
+      farewell: config.tls?.mode === "implicit" ? NO_FAREWELL : FAREWELL,
       journal,
       clock,
       receive: (socket, peer, whenGone) =>

@@ -1,5 +1,6 @@
 /** AUTH, the server's side: which mechanisms, the exchange, what a failure costs. Pure. Source: RFC 4954, R7.6. */
 import type { SaslServer, SaslStep, SaslVerdict, ServerAccounts } from "../core/auth.ts";
+import type { ListenerConfig } from "../core/config.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import {
   BAD_ARGUMENT,
@@ -9,12 +10,13 @@ import {
   type ServerStep,
 } from "./server-reply.ts";
 
-/** The session ends with this many failures. */
-const MAX_FAILURES = 5;
 /** The first failure is answered so late, each further one twice as late as the one before. */
 const FIRST_DELAY_MS = 250;
+/** Later than this never. */
+const LAST_DELAY_MS = 30_000;
 
 export interface AuthRules {
+  readonly config: Pick<ListenerConfig, "maxAuthFailures">;
   readonly accounts: ServerAccounts;
   readonly journal: Journal;
   /** STARTTLS is there to be used. */
@@ -148,7 +150,8 @@ export class ServerAuth {
     this.#lastId = id;
     this.#failures += 1;
     this.#rules.journal.tell({ kind: "auth.refused", peer: this.#peer, id, detail });
-    if (this.#failures >= MAX_FAILURES) {
+    const { maxAuthFailures } = this.#rules.config;
+    if (maxAuthFailures > 0 && this.#failures >= maxAuthFailures) {
       const text = "421 too many failed authentications";
       return {
         kind: "close",
@@ -156,7 +159,7 @@ export class ServerAuth {
         why: "smtp protocol done: too many failed authentications",
       };
     }
-    const delayMs = FIRST_DELAY_MS * 2 ** (this.#failures - 1);
+    const delayMs = Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** (this.#failures - 1));
     return { kind: "late reply", reply: "535 authentication failed", delayMs };
   }
 }

@@ -24,11 +24,8 @@ export interface ServerRules extends AuthRules {
   readonly enabled: boolean;
 }
 
-/** Longest command line in bytes; only AUTH may have longer ones (RFC 4954 4.5.3). */
-const MAX_COMMAND_BYTES = 4096;
+/** Longest line of AUTH in bytes (RFC 4954 4.5.3). */
 export const MAX_LINE_BYTES = 12288;
-/** 500 and 503 answers until the session ends. */
-const MAX_ERRORS = 8;
 
 /**
  * start: no EHLO yet. transaction: after MAIL. chunks: after the first BDAT. stuck: a BDAT went wrong,
@@ -38,16 +35,21 @@ type State = "start" | "idle" | "transaction" | "chunks" | "stuck";
 
 export class ServerProtocol {
   readonly #rules: ServerRules;
+  readonly #peer: Peer;
   readonly #auth: ServerAuth;
   readonly #transaction: ServerTransaction;
   #state: State = "start";
+  /** 500 and 503 answers. */
   #errors = 0;
+  /** 5yz answers of the verifier since the last message. */
+  #refusals = 0;
   #encryption: Encryption | null = null;
   /** What the client calls itself. */
   helo = "";
 
   constructor(rules: ServerRules, peer: Peer) {
     this.#rules = rules;
+    this.#peer = peer;
     this.#auth = new ServerAuth(rules, peer);
     this.#transaction = new ServerTransaction(rules, peer, this.#auth);
   }
@@ -81,7 +83,8 @@ export class ServerProtocol {
   command(line: Buffer): ServerStep {
     if (this.#auth.expectsResponse) return this.#auth.respond(line);
     const command = parseCommand(line);
-    if (line.length > MAX_COMMAND_BYTES && command.verb !== "AUTH") return this.lineTooLong();
+    const { maxCommandBytes } = this.#rules.config;
+    if (line.length > maxCommandBytes && command.verb !== "AUTH") return this.lineTooLong();
     return this.#dispatch(command);
   }
 
@@ -101,7 +104,12 @@ export class ServerProtocol {
 
   /** The verifier's answer to the "verify" step. */
   verified(answer: Verification): ServerStep {
-    return this.#transaction.verified(answer);
+    const step = this.#transaction.verified(answer);
+    if (answer.kind !== "refuse" || answer.reply.code < 500) return step;
+    this.#refusals += 1;
+    const { maxRefusals } = this.#rules.config;
+    if (maxRefusals === 0 || this.#refusals < maxRefusals) return step;
+    return this.#throwOut("421 4.7.0 too many refused recipients", "too many refused recipients");
   }
 
   /** The TLS handshake is done: what was said before it is forgotten (RFC 3207 4.2). */
@@ -119,6 +127,7 @@ export class ServerProtocol {
 
   /** The message has had its reply. */
   contentDone(): void {
+    this.#refusals = 0;
     this.#transaction.clear();
     this.#state = "idle";
   }
@@ -176,9 +185,14 @@ export class ServerProtocol {
   /** An answer that counts: the last one ends the session. */
   #error(text: string): ServerStep {
     this.#errors += 1;
-    if (this.#errors < MAX_ERRORS) return reply(text);
-    const why = "smtp protocol done: too many protocol errors from the client";
-    return { kind: "close", reply: text, why };
+    const { maxErrors } = this.#rules.config;
+    if (maxErrors === 0 || this.#errors < maxErrors) return reply(text);
+    return this.#throwOut(text, "too many protocol errors from the client");
+  }
+
+  #throwOut(text: string, reason: string): ServerStep {
+    this.#rules.journal.tell({ kind: "client.misbehaved", peer: this.#peer, reason });
+    return { kind: "close", reply: text, why: `smtp protocol done: ${reason}` };
   }
 
   #reset(): void {

@@ -48,6 +48,11 @@ test("without options everything has its default", () => {
         messageTimeoutMs: 3_600_000,
         maxRecipients: 1000,
         maxHops: 100,
+        connections: { inAll: 2000, perClient: 50 },
+        maxAuthFailures: 5,
+        maxErrors: 8,
+        maxRefusals: 100,
+        maxCommandBytes: 4096,
         bareNewlines: "fix",
         anonymous: { vrfy: false, server: false, content: false },
         smtp: {
@@ -216,6 +221,19 @@ test("numbers are taken, and times never exceed what a timer can do", () => {
   assert.equal(listenerOf("--idle-timeout=0")?.idleTimeoutMs, 0);
   assert.equal(listenerOf("--idle-timeout=99999999999")?.idleTimeoutMs, 2_147_483_000);
   assert.equal(forwardOf("--poll=99999999999")?.pollSeconds, 2_147_483);
+});
+
+test("limits of clients are taken", () => {
+  const listener = listenerOf(
+    ...["--max-connections=1", "--max-connections-per-client=0", "--max-auth-failures=2"],
+    ...["--max-errors=3", "--max-refusals=4", "--max-command-length=512"],
+  );
+  assert.deepEqual(listener?.connections, { inAll: 1, perClient: 0 });
+  assert.deepEqual(
+    [listener?.maxAuthFailures, listener?.maxErrors, listener?.maxRefusals],
+    [2, 3, 4],
+  );
+  assert.equal(listener?.maxCommandBytes, 512);
 });
 
 test("our own numbers and words are taken", () => {

@@ -199,6 +199,8 @@ test("filters, verifiers, block lists, POP and administration are settings", () 
     remoteClients: true,
     byName: true,
     noDelete: false,
+    connections: { inAll: 2000, perClient: 50 },
+    maxAuthFailures: 5,
     idleTimeoutMs: 60_000,
     secrets: join(cwd, "s"),
     authConfig: "",

@@ -103,6 +103,7 @@ const EVENTS: readonly RelayEvent[] = [
   { kind: "session.closed", server: "smtp", peer, why: "smtp protocol done" },
   { kind: "auth.accepted", peer, id: "alice", detail: "using ..." },
   { kind: "auth.refused", peer, id: "alice", detail: "using ..." },
+  { kind: "client.misbehaved", peer, reason: "too many refused recipients" },
   { kind: "client.trusted", peer, pattern: "127.0.0.1", line: 3 },
   {
     kind: "recipient.refused",
@@ -163,6 +164,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   "session.closed": "server peer why",
   "auth.accepted": "peer account detail",
   "auth.refused": "peer account detail",
+  "client.misbehaved": "peer reason",
   "client.trusted": "peer pattern line",
   "recipient.refused": "peer recipient code text why",
   "tls.established": "peer protocol cipher",

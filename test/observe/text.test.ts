@@ -71,6 +71,11 @@ test("linesOf() writes E-MailRelay's lines for who may do what", () => {
   ]);
   assert.deepEqual(told({ kind: "auth.refused", peer, id: "alice", detail }), [
     `w0 failed authentication of remote client ${detail}`,
+    "w0 client 127.0.0.1: failed authentication",
+  ]);
+  const reason = "too many refused recipients";
+  assert.deepEqual(told({ kind: "client.misbehaved", peer, reason }), [
+    "w0 client 127.0.0.1: too many refused recipients",
   ]);
   assert.deepEqual(told({ kind: "client.trusted", peer, pattern: "127.0.0.0/8", line: 3 }), [
     "i0 trusting [127.0.0.1]: matched [127.0.0.0/8] from line 3",

@@ -76,6 +76,8 @@ export async function testPop(changes: PopChanges = {}): Promise<TestPop> {
     remoteClients: false,
     byName: false,
     noDelete: false,
+    connections: { inAll: 2000, perClient: 50 },
+    maxAuthFailures: 5,
     idleTimeoutMs: 60_000,
     secrets: "secrets",
     authConfig: "",

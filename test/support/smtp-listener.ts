@@ -20,6 +20,11 @@ export const plainConfig: ListenerConfig = {
   messageTimeoutMs: 0,
   maxRecipients: 1000,
   maxHops: 100,
+  connections: { inAll: 2000, perClient: 50 },
+  maxAuthFailures: 5,
+  maxErrors: 8,
+  maxRefusals: 100,
+  maxCommandBytes: 4096,
   bareNewlines: "fix",
   anonymous: { vrfy: false, server: false, content: false },
   smtp: {
