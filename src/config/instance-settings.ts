@@ -14,6 +14,7 @@ import type { OptionSet } from "./option-set.ts";
 import { USUAL_SCHEDULE } from "./options-queue.ts";
 import { absolutePath, secretsPlace } from "./paths.ts";
 import { readVerifier } from "./programs.ts";
+import { reportSettings } from "./report-settings.ts";
 import {
   absoluteSpec,
   adminSettings,
@@ -36,6 +37,7 @@ export function instanceSettings(options: OptionSet, surroundings: Surroundings)
     spool: spoolSettings(options, surroundings),
     listener: listenerSettings(options, surroundings),
     forward: forwardSettings(options, surroundings),
+    reports: reportSettings(options),
     filters: filterSettings(options, surroundings),
     pop: popSettings(options, surroundings),
     admin: adminSettings(options),
@@ -66,6 +68,7 @@ function listenerSettings(options: OptionSet, surroundings: Surroundings): Liste
     maxRefusals: readUnsigned(options.text("max-refusals")) ?? 100,
     maxCommandBytes: readUnsigned(options.text("max-command-length")) ?? 4096,
     bareNewlines: bareNewlines(options.text("bare-newlines")),
+    dsn: reportSettings(options) !== null,
     anonymous,
     smtp: readServerSmtp(options.list("server-smtp-config")).settings,
     verifier: verifier === null ? null : absoluteSpec(verifier, readVerifier, surroundings),

@@ -4,6 +4,7 @@ import { ADDITIONS_SECTION, OLD_SECTION } from "./options-additions.ts";
 import { CLIENT_SECURITY_SECTION, FORWARD_SECTION, SPOOL_SECTION } from "./options-forward.ts";
 import { LOG_SECTION, MODE_SECTION, PROCESS_SECTION } from "./options-process.ts";
 import { QUEUE_SECTION } from "./options-queue.ts";
+import { REPORTS_SECTION } from "./options-reports.ts";
 import {
   OTHER_SERVERS_SECTION,
   SERVER_SECTION,
@@ -21,6 +22,7 @@ const SECTIONS = [
   PROCESS_SECTION,
   LOG_SECTION,
   QUEUE_SECTION,
+  REPORTS_SECTION,
   ADDITIONS_SECTION,
   OLD_SECTION,
 ] as const;

@@ -34,6 +34,8 @@ export const VALUE_RULES: readonly UsageRule[] = [
   }),
   value("expire", "a time such as 5d", (text) => readDuration(text) !== null),
   value("forward-rate", "a number and a time such as 100/1h", (text) => readRate(text) !== null),
+  value("bounce", "yes or no", (text) => /^(?:yes|no)?$/.test(text)),
+  value("delay-warning", "a time such as 4h", (text) => readDuration(text) !== null),
   rule("expire", "the --expire option requires --retry", (options) => !options.has("retry")),
   value("bare-newlines", "fix, reject or accept", (text) => /^(?:fix|reject|accept)$/.test(text)),
   ...OPTION_SECTIONS.flatMap((section) => section.options).flatMap(rangeRule),

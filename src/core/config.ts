@@ -51,11 +51,19 @@ export interface InstanceConfig {
   readonly listener: ListenerConfig | null;
   /** null: nothing is ever forwarded. */
   readonly forward: ForwardConfig | null;
+  /** null: senders are told nothing. */
+  readonly reports: ReportConfig | null;
   readonly filters: FilterConfig;
   /** null: no POP server. */
   readonly pop: PopConfig | null;
   /** null: no administration. */
   readonly admin: AdminConfig | null;
+}
+
+/** --bounce. */
+export interface ReportConfig {
+  /** How old a message is when its sender is told that it waits; 0 for never. */
+  readonly delayWarningSeconds: number;
 }
 
 /** Filters by their specifications, in the order of a chain; programs with absolute paths. Source: R9. */
@@ -107,6 +115,8 @@ export interface ListenerConfig {
   /** Longest command line; AUTH may have longer ones. */
   readonly maxCommandBytes: number;
   readonly bareNewlines: "fix" | "reject" | "accept";
+  /** DSN is offered (RFC 3461). */
+  readonly dsn: boolean;
   readonly anonymous: {
     readonly vrfy: boolean;
     readonly server: boolean;

@@ -54,6 +54,7 @@ test("without options everything has its default", () => {
         maxRefusals: 100,
         maxCommandBytes: 4096,
         bareNewlines: "fix",
+        dsn: false,
         anonymous: { vrfy: false, server: false, content: false },
         smtp: {
           pipelining: true,
@@ -71,6 +72,7 @@ test("without options everything has its default", () => {
         tls: null,
       },
       forward: null,
+      reports: null,
       filters: {
         server: [],
         client: [],

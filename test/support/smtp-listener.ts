@@ -26,6 +26,7 @@ export const plainConfig: ListenerConfig = {
   maxRefusals: 100,
   maxCommandBytes: 4096,
   bareNewlines: "fix",
+  dsn: false,
   anonymous: { vrfy: false, server: false, content: false },
   smtp: {
     pipelining: true,
