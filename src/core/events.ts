@@ -129,8 +129,24 @@ export type RelayEvent =
       readonly detail: string;
     }
   | { readonly kind: "smarthost.failed"; readonly address: string; readonly why: string }
+  /** Left alone for so long: the trouble is the site's own, and mail waits. */
+  | {
+      readonly kind: "smarthost.paused";
+      readonly address: string;
+      readonly why: string;
+      readonly seconds: number;
+    }
+  | { readonly kind: "smarthost.resumed"; readonly address: string }
   | { readonly kind: "message.delivered"; readonly id: MessageId; readonly delivery: Delivery }
   | { readonly kind: "message.failed"; readonly id: MessageId; readonly delivery: Delivery }
+  /** To be tried again for these recipients; `unknown` when nobody knows whether the smarthost took it this time. */
+  | {
+      readonly kind: "message.deferred";
+      readonly id: MessageId;
+      readonly delivery: Delivery;
+      readonly retrySeconds: number;
+      readonly unknown: boolean;
+    }
   /** Back in the queue; nothing was lost. */
   | { readonly kind: "message.queued"; readonly id: MessageId; readonly delivery: Delivery };
 

@@ -7,6 +7,8 @@ import type { Receipt, Trouble } from "./transport.ts";
 /** How one forwarding attempt ended, and whether the run can go on with the same session. */
 export type Outcome =
   | { readonly kind: "delivered"; readonly reply: Reply }
+  /** Tried again later, for some recipients at least. */
+  | { readonly kind: "deferred"; readonly trouble: Trouble | null; readonly reply: Reply }
   /** Back into the queue as it was; the reason is for the log. */
   | { readonly kind: "queued"; readonly why: string; readonly trouble: Trouble }
   | {
@@ -18,12 +20,15 @@ export type Outcome =
       readonly reply: Reply;
     };
 
+/** How an attempt ends where nothing is tried again recipient by recipient. */
+export type SettledOutcome = Exclude<Outcome, { kind: "deferred" }>;
+
 /** Bare E-MailRelay rules with the deviations of decision D4. */
 export function settle(
   receipt: Receipt,
   recipients: readonly string[],
   forwardTo: "all" | "some",
-): Outcome {
+): SettledOutcome {
   switch (receipt.kind) {
     case "accepted":
       return receipt.rejected.length === 0
@@ -46,7 +51,7 @@ export function settle(
 }
 
 /** A session that could not be made ready, or ended: what that means for the message in hand. */
-export function troubled(trouble: Trouble, recipients: readonly string[]): Outcome {
+export function troubled(trouble: Trouble, recipients: readonly string[]): SettledOutcome {
   if (trouble.kind === "connection") return { kind: "queued", why: trouble.why, trouble };
   return {
     kind: "failed",
@@ -56,7 +61,7 @@ export function troubled(trouble: Trouble, recipients: readonly string[]): Outco
   };
 }
 
-function partly(rejected: Extract<Receipt, { kind: "accepted" }>["rejected"]): Outcome {
+function partly(rejected: Extract<Receipt, { kind: "accepted" }>["rejected"]): SettledOutcome {
   const reply = worst(rejected.map((one) => one.reply));
   const recipients = rejected.map((one) => one.recipient);
   const reason = { text: "one or more recipients rejected", code: reply.code, recipients };
@@ -67,7 +72,7 @@ function refused(
   receipt: Extract<Receipt, { kind: "refused" }>,
   recipients: readonly string[],
   forwardTo: "all" | "some",
-): Outcome {
+): SettledOutcome {
   const { step, reply } = receipt;
   let text = reply.text;
   if (step === "rcpt") {

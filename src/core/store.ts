@@ -44,6 +44,8 @@ export interface Lease extends AsyncDisposable {
   files(): MessageFiles;
   /** Re-reads the envelope, which a filter may have changed. */
   reread(): Promise<Envelope>;
+  /** Writes the envelope anew; resolves when it would survive a power cut. Throws SPOOL_FULL or SPOOL_IO, and then the old one is whole. */
+  rewrite(envelope: Envelope): Promise<void>;
   /** Removes the message: envelope first, then content. */
   complete(): Promise<void>;
   /** Sets the message aside as `.bad`, with the reason written into its envelope. */

@@ -7,8 +7,8 @@ import type { Journal, Level } from "../core/events.ts";
 import { whyNotFound } from "../io/resolvable.ts";
 import type { Stations } from "../relay/journey.ts";
 import { receptionOpener } from "../relay/reception.ts";
-import { type RunResult, run } from "../relay/run.ts";
-import { Scheduler } from "../relay/scheduler.ts";
+import { Run, type RunResult } from "../relay/run.ts";
+import { type Running, Scheduler } from "../relay/scheduler.ts";
 import { type FileStore, openFileStore } from "../spool/file-store.ts";
 import { type OpenTransport, openClient } from "./client.ts";
 import { controlOf } from "./control.ts";
@@ -16,6 +16,7 @@ import { type Filters, openFilters } from "./filters.ts";
 import type { InstanceOptions, Reloadable } from "./options.ts";
 import { Servers } from "./servers.ts";
 import { Tidings } from "./tidings.ts";
+import { waysOut } from "./ways-out.ts";
 
 export class Instance {
   readonly #options: InstanceOptions;
@@ -28,6 +29,7 @@ export class Instance {
   readonly #soon = new AbortController();
   readonly #now = new AbortController();
   readonly #reloadable: Reloadable[] = [];
+  #alarm = new AbortController();
   #client: Promise<OpenTransport> | null = null;
   /** Runs of their own that somebody waits for. */
   readonly #flushes = new Set<Promise<FlushResult>>();
@@ -46,20 +48,18 @@ export class Instance {
     setMaxListeners(0, this.#soon.signal, this.#now.signal);
     this.#scheduler = new Scheduler({
       journal: this.#journal,
-      run: async () => await this.#run(this.#at, this.#journal),
+      run: (forced) => this.#run(this.#at, this.#journal, forced),
+      onIdle: () => this.#wakeLater(),
     });
     this.#at = {
       ...opened.filters,
       store: opened.store,
-      route: (envelope) => ({
-        address:
-          envelope.forwardToAddress === "" ? (forwarding?.to ?? "") : envelope.forwardToAddress,
-        account: envelope.clientAccountSelector,
-      }),
-      recipients: forwarding?.recipients ?? "all",
+      ...waysOut(forwarding, this.#journal, clock),
       journal: this.#journal,
       requestRun: (reason) => this.forward(reason),
-      monotonic: () => clock.monotonic(),
+      clock,
+      reporter: null,
+      delayWarningSeconds: null,
     };
     const immediate = forwarding?.immediate === true;
     this.#servers = new Servers({
@@ -188,17 +188,34 @@ export class Instance {
   /** A run beside that of the scheduler: leases keep them apart. */
   #flush(): Promise<FlushResult> {
     const journal = this.#tidings.journal("flush");
-    const flush = this.#run({ ...this.#at, journal }, journal).catch((error: unknown) => ({
-      tried: 0,
-      error: describeError(error),
-    }));
+    const { result } = this.#run({ ...this.#at, journal }, journal, true);
+    const flush = result.catch((error: unknown) => ({ tried: 0, error: describeError(error) }));
     this.#flushes.add(flush);
     return flush.finally(() => this.#flushes.delete(flush));
   }
 
-  async #run(at: Stations, journal: Journal): Promise<RunResult> {
-    const openTransport = async () => (await this.#openClient())(journal);
-    return await run(at, openTransport, { soon: this.#soon.signal, now: this.#now.signal });
+  #run(at: Stations, journal: Journal, forced: boolean): Running {
+    const run = new Run(at, {
+      openTransport: async () => (await this.#openClient())(journal),
+      soon: this.#soon.signal,
+      now: this.#now.signal,
+      forced,
+    });
+    return { result: run.all(), again: () => run.again() };
+  }
+
+  /** What was put off is tried when its time has come. */
+  #wakeLater(): void {
+    const ms = this.#at.retrying?.agenda.next() ?? null;
+    this.#alarm.abort();
+    if (ms === null || this.#soon.signal.aborted) return;
+    this.#alarm = new AbortController();
+    const signal = AbortSignal.any([this.#alarm.signal, this.#soon.signal]);
+    // Not more than once a second, whatever the agenda says.
+    this.#options.clock.sleep(Math.max(ms, 1000), signal).then(
+      () => this.forward("retry"),
+      () => undefined,
+    );
   }
 
   /** What only forwarding needs is loaded when there is something to forward. */

@@ -10,6 +10,7 @@ export type LogRecord = Readonly<Record<string, Value>>;
 const RESULTS: ReadonlyMap<string, string> = new Map([
   ["message.delivered", "delivered"],
   ["message.failed", "failed"],
+  ["message.deferred", "deferred"],
   ["message.queued", "queued"],
 ]);
 

@@ -105,6 +105,16 @@ const TEXTS: Texts = {
     warning(`failed [${id}]: ${delivery(given)}`),
     info(`failing envelope [${id}.envelope.busy] -> [${id}.envelope.bad]`),
   ],
+  "message.deferred": ({ id, delivery: given, retrySeconds, unknown }) => [
+    info(
+      `deferred [${id}]: ${delivery(given)} retry=${retrySeconds}s` +
+        (unknown ? ": no answer to the end of the message: it may arrive twice" : ""),
+    ),
+  ],
+  "smarthost.paused": ({ address, why, seconds }) => [
+    warning(`smarthost [${address}] paused for ${seconds}s, mail waits: ${why}`),
+  ],
+  "smarthost.resumed": ({ address }) => [info(`smarthost [${address}] works again`)],
   "message.queued": ({ id, delivery: given }) => [info(`queued [${id}]: ${delivery(given)}`)],
 };
 

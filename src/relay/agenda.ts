@@ -73,10 +73,18 @@ export class Agenda {
     return this.#pauses.delete(address);
   }
 
-  /** Why it is left alone at the moment, or null. */
-  whyPaused(address: string): string | null {
+  /** Why it is left alone at the moment, and for how many more milliseconds; null when it is not. */
+  pausedFor(address: string): { readonly why: string; readonly ms: number } | null {
     const pause = this.#pauses.get(address);
-    return pause !== undefined && pause.until > this.#options.monotonic() ? pause.why : null;
+    const ms = (pause?.until ?? 0) - this.#options.monotonic();
+    return pause !== undefined && ms > 0 ? { why: pause.why, ms } : null;
+  }
+
+  /** Forgets what is not in the queue any more: `ready` are those that may be leased, `held` those that we may hold. */
+  keep(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
+    if (this.#due.size === 0) return;
+    const there = new Set(ready);
+    for (const id of this.#due.keys()) if (!there.has(id) && !held.has(id)) this.#due.delete(id);
   }
 
   /** Milliseconds until something is due, or null. */

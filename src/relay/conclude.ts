@@ -1,28 +1,24 @@
 /** How a message leaves the queue, or does not: outcomes are carried out here, and told. */
 import { assertNever } from "../core/assert-never.ts";
-import type { Journal } from "../core/events.ts";
-import type { Next, Verdict } from "../core/filter.ts";
-import type { Outcome } from "../core/outcome.ts";
+import type { Verdict } from "../core/filter.ts";
+import type { SettledOutcome } from "../core/outcome.ts";
+import type { Reply } from "../core/reply.ts";
 import type { Lease } from "../core/store.ts";
-import { type Attempt, deliveryOf } from "./delivery.ts";
+import { deliveryOf } from "./delivery.ts";
+import type { Forwarded, Stations } from "./journey.ts";
+import { type Ended, tellSender } from "./reporting.ts";
 
 /** What the client of an immediate session is told, and the log. */
-type Failed = Extract<Outcome, { kind: "failed" }>;
-
-interface Ended {
-  readonly outcome: Outcome;
-  readonly next: Next;
-  readonly attempt: Attempt;
-}
+type Failed = Extract<SettledOutcome, { kind: "failed" }>;
 
 /** Carries an outcome out and tells it: the one place where a message leaves the queue. */
 export async function conclude(
-  at: { readonly journal: Journal; readonly monotonic: () => number },
+  at: Stations,
   lease: Lease,
-  { outcome, next, attempt }: Ended,
-): Promise<{ readonly kind: "over"; readonly outcome: Outcome; readonly next: Next }> {
+  { outcome, next, attempt }: Ended & { readonly outcome: SettledOutcome },
+): Promise<Forwarded> {
   // Before the message ends: its envelope then has only the recipients that failed.
-  const delivery = deliveryOf(lease.envelope, attempt, outcome, at.monotonic());
+  const delivery = deliveryOf(lease.envelope, attempt, outcome, at.clock.monotonic());
   const { id } = lease;
   switch (outcome.kind) {
     case "delivered":
@@ -30,6 +26,7 @@ export async function conclude(
       at.journal.tell({ kind: "message.delivered", id, delivery });
       break;
     case "failed":
+      await tellSender(at, { lease, ended: { next, attempt } }, concerned(outcome));
       await lease.fail(outcome.reason);
       at.journal.tell({ kind: "message.failed", id, delivery });
       break;
@@ -40,6 +37,12 @@ export async function conclude(
       assertNever(outcome);
   }
   return { kind: "over", outcome, next };
+}
+
+/** Whom the failure concerns, with the smarthost's words, or ours. */
+function concerned({ reason }: Failed): { recipient: string; reply: Reply }[] {
+  const reply = { code: reason.code, text: reason.text };
+  return reason.recipients.map((recipient) => ({ recipient, reply }));
 }
 
 /** Reason and code as observed: E-MailRelay 2.6 (R9). */

@@ -1,7 +1,8 @@
 /** The one line about a finished attempt: what was sent where, and how it ended. */
 import type { Envelope } from "../core/envelope.ts";
 import type { Delivery } from "../core/events.ts";
-import type { Outcome } from "../core/outcome.ts";
+import type { SettledOutcome } from "../core/outcome.ts";
+import type { Reply } from "../core/reply.ts";
 import type { Smarthost, TransportSession } from "../core/transport.ts";
 
 export interface Attempt {
@@ -17,14 +18,24 @@ export interface Attempt {
 export function deliveryOf(
   envelope: Envelope,
   attempt: Attempt,
-  outcome: Outcome,
+  outcome: SettledOutcome,
+  now: number,
+): Delivery {
+  return deliveryTo(envelope.from, envelope.toRemote, attempt, answer(outcome), now);
+}
+
+/** As far as it concerns these recipients. `now`: monotonic milliseconds. */
+export function deliveryTo(
+  from: string,
+  to: readonly string[],
+  attempt: Attempt,
+  { code, text }: Reply,
   now: number,
 ): Delivery {
   const { session } = attempt;
-  const { code, text } = answer(outcome);
   return {
-    from: envelope.from,
-    to: envelope.toRemote,
+    from,
+    to,
     bytes: attempt.bytes,
     smarthost: attempt.smarthost.address,
     peer: session?.peer ?? "",
@@ -36,7 +47,7 @@ export function deliveryOf(
   };
 }
 
-function answer(outcome: Outcome): { code: number; text: string } {
+function answer(outcome: SettledOutcome): Reply {
   if (outcome.kind === "delivered") return outcome.reply;
   if (outcome.kind === "queued")
     return { code: outcome.trouble.reply?.code ?? 0, text: outcome.why };

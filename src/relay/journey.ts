@@ -3,18 +3,22 @@
  * Read this file first; every step it names lives in a room of its own.
  */
 import { assertNever } from "../core/assert-never.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { Filter, Next, OpenFilter, Verdict } from "../core/filter.ts";
 import type { IncomingContent, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
-import { type Outcome, settle, troubled } from "../core/outcome.ts";
+import { type Outcome, type SettledOutcome, settle, troubled } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
+import type { Reporter } from "../core/report.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
-import type { Smarthost, Transport } from "../core/transport.ts";
+import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.ts";
 import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
+import type { Pace } from "./pace.ts";
+import { concludeEach, type Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 
 /** What a journey needs from the rest of the house. */
@@ -25,13 +29,21 @@ export interface Stations {
   readonly openClientFilter: OpenFilter | null;
   /** Asked before a smarthost is chosen, for messages that say where they want to go. */
   readonly openRoutingFilter: OpenFilter | null;
-  /** Which smarthost a message goes to. */
-  readonly route: (envelope: Envelope) => Smarthost;
+  /** Which smarthosts a message may go to, the best first. */
+  readonly route: (envelope: Envelope) => readonly [Smarthost, ...Smarthost[]];
   readonly recipients: "all" | "some";
+  /** null: what fails is set aside at once. */
+  readonly retrying: Retrying | null;
+  /** Connections to one smarthost at a time. */
+  readonly parallel: number;
+  readonly pace: Pace;
+  /** null: senders are told nothing. */
+  readonly reporter: Reporter | null;
+  /** A sender is told once of a message that has waited so long; null for never. */
+  readonly delayWarningSeconds: number | null;
   readonly journal: Journal;
   readonly requestRun: (reason: string) => void;
-  /** Milliseconds by a clock that never goes back. */
-  readonly monotonic: () => number;
+  readonly clock: Clock;
 }
 
 const PASS: Verdict = { kind: "pass", next: "continue" };
@@ -53,7 +65,7 @@ export async function receive(
   filter: Filter | null,
   signal: AbortSignal,
 ): Promise<Received> {
-  const started = at.monotonic();
+  const started = at.clock.monotonic();
   try {
     await using draft = await createDraft(at.store, submission.content);
     at.journal.tell({ kind: "content.created", id: draft.id, peer: submission.peer });
@@ -124,7 +136,7 @@ async function commit(
         bytes: draft.size,
         account: submission.account,
         tls: submission.tls,
-        ms: at.monotonic() - sealed.started,
+        ms: at.clock.monotonic() - sealed.started,
       });
       return { reply: processed, id: draft.id };
     default:
@@ -163,7 +175,8 @@ export interface Forwarded {
 export interface Routed {
   readonly kind: "routed";
   readonly lease: Lease;
-  readonly smarthost: Smarthost;
+  /** The best first. */
+  readonly smarthosts: readonly [Smarthost, ...Smarthost[]];
   /** What the routing filter said; null when it was not asked. Then it is not asked again as client filter. */
   readonly verdict: Verdict | null;
   /** Monotonic milliseconds. */
@@ -174,6 +187,8 @@ export interface Routed {
 export interface Outbound {
   readonly transport: Transport;
   readonly clientFilter: Filter | null;
+  /** Addresses that could not be used when there was another one to try: not asked again on this way. */
+  readonly unusable: Map<string, Trouble>;
 }
 
 /**
@@ -186,12 +201,12 @@ export async function route(
   filter: Filter | null,
   signal: AbortSignal,
 ): Promise<Routed | Forwarded> {
-  const started = at.monotonic();
+  const started = at.clock.monotonic();
   const { id, envelope } = lease;
   const { clientAccountSelector: selector, forwardTo, forwardToAddress } = envelope;
   at.journal.tell({ kind: "forward.message", id, selector, forwardTo, forwardToAddress });
-  const over = async (outcome: Outcome, next: Next): Promise<Forwarded> =>
-    await conclude(at, lease, { outcome, next, attempt: notSent(at.route(envelope), started) });
+  const over = async (outcome: SettledOutcome, next: Next): Promise<Forwarded> =>
+    await conclude(at, lease, { outcome, next, attempt: notSent(at.route(envelope)[0], started) });
   if (envelope.toRemote.length === 0) {
     const text = "failing message with no remote recipients";
     at.journal.tell({ kind: "note", level: "warning", detail: false, text });
@@ -201,8 +216,8 @@ export async function route(
   const verdict = (await asked?.run(lease.files(), signal)) ?? null;
   if (verdict?.kind === "abandon") return abandoned(at, lease, verdict.next);
   if (verdict?.kind === "reject") return await over(unroutable(envelope.toRemote), verdict.next);
-  const smarthost = at.route(verdict === null ? envelope : await lease.reread());
-  return { kind: "routed", lease, smarthost, verdict, started };
+  const smarthosts = at.route(verdict === null ? envelope : await lease.reread());
+  return { kind: "routed", lease, smarthosts, verdict, started };
 }
 
 /**
@@ -212,28 +227,65 @@ export async function route(
  */
 export async function forward(
   at: Stations,
-  { lease, smarthost, verdict: routing, started }: Routed,
-  { transport, clientFilter }: Outbound,
+  { lease, smarthosts, verdict: routing, started }: Routed,
+  outbound: Outbound,
   signal: AbortSignal,
 ): Promise<Forwarded> {
-  const trouble = await transport.prepare(smarthost, signal);
+  const { transport, clientFilter } = outbound;
+  const { smarthost, trouble } = await reach(at, smarthosts, outbound, signal);
   if (trouble !== null) {
-    const outcome = troubled(trouble, lease.envelope.toRemote);
+    const outcome = unreached(at, trouble, lease.envelope.toRemote);
     const attempt = notSent(smarthost, started);
     return await conclude(at, lease, { outcome, next: "continue", attempt });
   }
   const filter = routing === null ? clientFilter : null;
   const verdict = (await filter?.run(lease.files(), signal)) ?? routing ?? PASS;
-  if (verdict.kind === "abandon") return abandoned(at, lease, verdict.next);
+  const { next } = verdict;
+  if (verdict.kind === "abandon") return abandoned(at, lease, next);
   if (filter !== null) await lease.reread();
   // The session is gone when a message has ended it: what it was is asked before.
   const { session } = transport;
-  const { outcome, bytes } =
-    verdict.kind === "reject"
-      ? { outcome: refusedByFilter(lease.envelope.toRemote, verdict), bytes: 0 }
-      : await send(at, lease, transport, signal);
-  const attempt = { smarthost, session, bytes, started };
-  return await conclude(at, lease, { outcome, next: verdict.next, attempt });
+  const attempt: Attempt = { smarthost, session, bytes: 0, started };
+  if (verdict.kind === "reject") {
+    const outcome = refusedByFilter(lease.envelope.toRemote, verdict);
+    return await conclude(at, lease, { outcome, next, attempt });
+  }
+  await at.pace.turn(smarthost.address, signal);
+  const { receipt, bytes } = await send(lease, transport, signal);
+  const ended = { next, attempt: { ...attempt, bytes } };
+  if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
+  const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
+  return await conclude(at, lease, { outcome, ...ended });
+}
+
+/** Gets a session ready with the first smarthost that can be used. */
+async function reach(
+  at: Stations,
+  smarthosts: Routed["smarthosts"],
+  { transport, unusable }: Outbound,
+  signal: AbortSignal,
+): Promise<{ readonly smarthost: Smarthost; readonly trouble: Trouble | null }> {
+  let last: { smarthost: Smarthost; trouble: Trouble } | null = null;
+  for (const smarthost of smarthosts) {
+    const { address } = smarthost;
+    const known = unusable.get(address);
+    const trouble = known ?? (await transport.prepare(smarthost, signal));
+    if (trouble === null) {
+      at.retrying?.works(address);
+      return { smarthost, trouble };
+    }
+    if (known === undefined && !signal.aborted) at.retrying?.fails(address, trouble);
+    if (smarthosts.length > 1) unusable.set(address, trouble);
+    last = { smarthost, trouble };
+  }
+  return last ?? { smarthost: smarthosts[0], trouble: null };
+}
+
+/** Where mail is tried again, the site's own trouble is no message's fault. */
+function unreached(at: Stations, trouble: Trouble, recipients: readonly string[]): SettledOutcome {
+  return at.retrying === null
+    ? troubled(trouble, recipients)
+    : { kind: "queued", why: trouble.why, trouble };
 }
 
 function notSent(smarthost: Smarthost, started: number): Attempt {
@@ -245,21 +297,18 @@ function abandoned(at: Stations, lease: Lease, next: Next): Forwarded {
   return { kind: "over", outcome: { kind: "abandoned" }, next };
 }
 
+/** A message without content is never sent empty; other storage trouble leaves it in the queue. */
 async function send(
-  at: Stations,
   lease: Lease,
   transport: Transport,
   signal: AbortSignal,
-): Promise<{ outcome: Outcome; bytes: number }> {
-  const { envelope } = lease;
-  const { toRemote } = envelope;
+): Promise<{ readonly receipt: Receipt; readonly bytes: number }> {
   try {
     await using content = await lease.content();
-    const receipt = await transport.send(envelope, content, signal);
-    return { outcome: settle(receipt, toRemote, at.recipients), bytes: content.size };
+    const receipt = await transport.send(lease.envelope, content, signal);
+    return { receipt, bytes: content.size };
   } catch (error) {
-    // A message without content is never sent empty; other storage trouble leaves it in the queue.
     if (!(error instanceof RelayError) || error.code !== "CONTENT_MISSING") throw error;
-    return { outcome: unsendable(toRemote, error.message), bytes: 0 };
+    return { receipt: { kind: "unsendable", why: error.message }, bytes: 0 };
   }
 }

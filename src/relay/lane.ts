@@ -1,26 +1,39 @@
-/** The way to one smarthost: a queue of leased messages, sent one after the other over a connection that is kept. */
+/**
+ * The way to one smarthost: leased messages, sent over connections that are kept. There is one
+ * connection, and more when messages have to wait for it.
+ */
 import type { Filter } from "../core/filter.ts";
 import type { Transport } from "../core/transport.ts";
 import type { Outbound, Routed } from "./journey.ts";
 
 /** Leased messages that wait in one lane at most: the rest is left in the queue for the other forwarders. */
 const MAX_WAITING = 100;
+/** A connection that has served so many messages may get another one beside it. */
+const GROWS_AFTER = 10;
+/** And so does one that has been busy with a message for so long. */
+const SLOW_MS = 250;
 
 export interface LaneOptions {
+  /** Connections at a time. */
+  readonly parallel: number;
   readonly openTransport: () => Promise<Transport>;
   readonly openClientFilter: (() => Filter & AsyncDisposable) | null;
   /** Sends one message over what is kept for this way, which is opened when it is first asked for. Does not throw. */
   readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<void>;
   /** True when nothing more is to be sent this way. */
   readonly closed: () => boolean;
+  readonly monotonic: () => number;
+  /** Resolves after so many milliseconds; rejects when the signal is aborted. */
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 export class Lane {
   readonly #options: LaneOptions;
   readonly #waiting: Routed[] = [];
-  #outbound: OpenOutbound | null = null;
-  #working: Promise<void> = Promise.resolve();
-  #busy = false;
+  readonly #workers: Worker[] = [];
+  #done = 0;
+  /** Called when a worker has finished a message. */
+  #listeners: (() => void)[] = [];
 
   constructor(options: LaneOptions) {
     this.#options = options;
@@ -31,48 +44,135 @@ export class Lane {
   }
 
   get idle(): boolean {
-    return !this.#busy;
+    return this.#waiting.length === 0 && this.#workers.every((worker) => !worker.busy);
   }
 
   /** Takes a message over, its lease included. */
   take(routed: Routed): void {
     this.#waiting.push(routed);
-    if (!this.#busy) this.#working = this.#work();
+    this.#dispatch();
   }
 
-  /** Resolves when nothing waits any more. */
-  async settled(): Promise<void> {
-    await this.#working;
-  }
-
-  /** Says QUIT if `politely`, and closes. */
-  async close(politely: boolean): Promise<void> {
-    await this.#working;
-    const outbound = this.#outbound;
-    this.#outbound = null;
-    if (outbound === null) return;
-    if (politely) await outbound.transport.quit();
-    await outbound.transport[Symbol.asyncDispose]();
-    await outbound.clientFilter?.[Symbol.asyncDispose]();
-  }
-
-  async #work(): Promise<void> {
-    this.#busy = true;
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      await using _ = next.lease;
-      if (this.#options.closed()) continue;
-      await this.#options.send(next, async () => (this.#outbound ??= await this.#open()));
+  /** Resolves to true when a message would be sent at once, to false when that takes longer than `patienceMs`. */
+  async free(patienceMs: number): Promise<boolean> {
+    const until = this.#options.monotonic() + patienceMs;
+    while (!this.#canSend()) {
+      const left = until - this.#options.monotonic();
+      if (left <= 0) return false;
+      await this.#something(Math.min(left, SLOW_MS));
+      // A message that waits for a slow one is sent beside it.
+      this.#dispatch();
     }
-    this.#busy = false;
+    return true;
   }
 
-  async #open(): Promise<OpenOutbound> {
+  /** Resolves when nothing waits, and nothing is under way, any more. */
+  async settled(): Promise<void> {
+    while (!this.idle) {
+      await this.#something(this.#waiting.length > 0 ? SLOW_MS : null);
+      this.#dispatch();
+    }
+  }
+
+  /** Says QUIT if `politely`, and closes. Only when settled. */
+  async close(politely: boolean): Promise<void> {
+    const kept = this.#workers.splice(0).flatMap(({ kept: one }) => (one === null ? [] : [one]));
+    await Promise.all(
+      kept.map(async ({ transport, clientFilter }) => {
+        if (politely) await transport.quit();
+        await transport[Symbol.asyncDispose]();
+        await clientFilter?.[Symbol.asyncDispose]();
+      }),
+    );
+  }
+
+  #canSend(): boolean {
+    if (this.#options.closed()) return true;
+    return this.#waiting.length === 0 && (this.#idleWorker() !== null || this.#mayGrow());
+  }
+
+  #idleWorker(): Worker | null {
+    return this.#workers.find((worker) => !worker.busy) ?? null;
+  }
+
+  #mayGrow(): boolean {
+    const count = this.#workers.length;
+    if (count === 0) return true;
+    if (count >= this.#options.parallel) return false;
+    const now = this.#options.monotonic();
+    const slow = this.#workers.every(({ busy, since }) => busy && now - since >= SLOW_MS);
+    return slow || this.#done >= GROWS_AFTER * count || this.#waiting.length >= GROWS_AFTER * count;
+  }
+
+  #dispatch(): void {
+    while (this.#waiting.length > 0) {
+      const worker = this.#idleWorker() ?? (this.#mayGrow() ? this.#hire() : null);
+      if (worker === null) return;
+      worker.busy = true;
+      void this.#work(worker); // Does not throw.
+    }
+  }
+
+  #hire(): Worker {
+    const worker: Worker = { busy: false, since: 0, kept: null };
+    this.#workers.push(worker);
+    return worker;
+  }
+
+  async #work(worker: Worker): Promise<void> {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      worker.since = this.#options.monotonic();
+      await this.#sendOne(worker, next);
+      this.#done += 1;
+      this.#happened();
+    }
+    worker.busy = false;
+    this.#happened();
+  }
+
+  async #sendOne(worker: Worker, next: Routed): Promise<void> {
+    await using _ = next.lease;
+    if (this.#options.closed()) return;
+    await this.#options.send(next, async () => {
+      worker.kept ??= await this.#open();
+      return worker.kept;
+    });
+  }
+
+  async #open(): Promise<Kept> {
     const { openTransport, openClientFilter } = this.#options;
     const transport = await openTransport();
-    return { transport, clientFilter: openClientFilter === null ? null : openClientFilter() };
+    return {
+      transport,
+      clientFilter: openClientFilter === null ? null : openClientFilter(),
+      unusable: new Map(),
+    };
+  }
+
+  #happened(): void {
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listen of listeners) listen();
+  }
+
+  /** Resolves when a message has been dealt with, or after so long. */
+  async #something(ms: number | null): Promise<void> {
+    const happened = new Promise<void>((resolve) => this.#listeners.push(resolve));
+    if (ms === null) return await happened;
+    const enough = new AbortController();
+    const late = this.#options.sleep(ms, enough.signal).catch(() => undefined);
+    await Promise.race([happened, late]);
+    enough.abort();
   }
 }
 
-interface OpenOutbound extends Outbound {
+interface Worker {
+  busy: boolean;
+  /** Monotonic milliseconds: when it began with its message. */
+  since: number;
+  kept: Kept | null;
+}
+
+interface Kept extends Outbound {
   readonly clientFilter: (Filter & AsyncDisposable) | null;
 }

@@ -51,6 +51,7 @@ function openReception({ at, immediate, onClosed }: ReceptionOptions): Reception
         transport: await immediate(),
         clientFilter: open(at.openClientFilter),
         routingFilter: open(at.openRoutingFilter),
+        unusable: new Map(),
       };
       return await forwardNow(at, { id, reply }, exit, signal);
     },
@@ -82,6 +83,7 @@ async function forwardNow(
   try {
     const routed = await route(at, lease, exit.routingFilter, signal);
     const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
+    if (outcome.kind === "queued" && at.retrying !== null) return accepted.reply;
     return replyTo(outcome, accepted.reply);
   } catch (error) {
     if (!(error instanceof RelayError)) throw error;
@@ -95,6 +97,8 @@ function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Repl
   switch (outcome.kind) {
     case "delivered":
     case "abandoned":
+    // It is in the queue and will be tried again: a client that is told to come back sends it twice.
+    case "deferred":
       return accepted;
     case "failed":
       return { code: outcome.reply.code, text: outcome.reply.text.replaceAll("\n", " ") };

@@ -1,6 +1,7 @@
 /**
- * One forwarding run: every message that waits, each over a connection to its own smarthost. Messages
- * for the usual smarthost go one after the other; those that are routed elsewhere go beside them.
+ * One forwarding run: every message that waits and may be tried, each over a connection to its own
+ * smarthost. Messages for the usual smarthost are leased one by one as its connections get free;
+ * those that are routed elsewhere go beside them.
  */
 import { describeError } from "../core/errors.ts";
 import type { Filter } from "../core/filter.ts";
@@ -27,31 +28,29 @@ export interface RunResult {
 
 /** Connections lost in a row before a way is given up: one message that kills its session holds up no others. */
 const MAX_LOST = 3;
-/** Connections to different smarthosts at a time. */
+/** Different smarthosts at a time. */
 const MAX_LANES = 20;
+/** After a fault of our own, where mail is tried again. */
+const AFTER_FAULT_MS = 60_000;
+/** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
+const PATIENCE_MS = 2000;
 
-/** When to stop: `soon` after the messages in hand, `now` at once. */
-export interface Stop {
+export interface RunOptions {
+  readonly openTransport: () => Promise<Transport>;
+  /** Aborted when nothing more is to begin. */
   readonly soon: AbortSignal;
+  /** Aborted when everything ends at once. */
   readonly now: AbortSignal;
+  /** Somebody asks for this run: what was put off for later is tried too. */
+  readonly forced: boolean;
 }
 
-export async function run(
-  at: Stations,
-  openTransport: () => Promise<Transport>,
-  stop: Stop,
-): Promise<RunResult> {
-  const ids = await at.store.ready();
-  return ids.length === 0
-    ? { tried: 0, error: null }
-    : await new Run(at, openTransport, stop).all(ids);
-}
-
-class Run {
+export class Run {
   readonly #at: Stations;
-  readonly #openTransport: () => Promise<Transport>;
-  readonly #stop: Stop;
+  readonly #options: RunOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** Messages that this run has dealt with. */
+  readonly #seen = new Set<MessageId>();
   /** Addresses that are not to be tried again in this run. */
   readonly #unreachable = new Set<string>();
   /** Connections lost in a row, by address. */
@@ -59,21 +58,28 @@ class Run {
   #tried = 0;
   #error: string | null = null;
   #ended = false;
+  /** New mail may have come. */
+  #more = true;
+  #wake: () => void = () => undefined;
 
-  constructor(at: Stations, openTransport: () => Promise<Transport>, stop: Stop) {
+  constructor(at: Stations, options: RunOptions) {
     this.#at = at;
-    this.#openTransport = openTransport;
-    this.#stop = stop;
+    this.#options = options;
   }
 
-  async all(ids: readonly MessageId[]): Promise<RunResult> {
-    const router = this.#at.openRoutingFilter === null ? null : this.#at.openRoutingFilter();
+  /** There may be new mail: it does not wait for the end of what is under way. */
+  again(): void {
+    this.#more = true;
+    this.#wake();
+  }
+
+  /** Once. */
+  async all(): Promise<RunResult> {
+    const { openRoutingFilter } = this.#at;
+    const router = openRoutingFilter === null ? null : openRoutingFilter();
     try {
-      let left = ids;
-      while (left.length > 0 && !this.#over) {
-        left = await this.#pass(left, router);
-        await this.#settled();
-      }
+      while (this.#more && !this.#over) await this.#passes(router);
+      await this.#settled();
     } finally {
       await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
       await router?.[Symbol.asyncDispose]();
@@ -82,56 +88,121 @@ class Run {
   }
 
   get #over(): boolean {
-    return this.#ended || this.#stop.soon.aborted;
+    return this.#ended || this.#options.soon.aborted;
+  }
+
+  async #passes(router: Filter | null): Promise<void> {
+    this.#more = false;
+    const ready = await this.#at.store.ready();
+    this.#at.retrying?.agenda.keep(ready, this.#seen);
+    let left = ready.filter((id) => this.#isWanted(id));
+    while (left.length > 0 && !this.#over) {
+      left = await this.#pass(left, router);
+      if (left.length === 0) break;
+      await Promise.race([this.#settled(), this.#asked()]);
+      if (this.#more) return;
+    }
+    await Promise.race([this.#settled(), this.#asked()]);
+  }
+
+  #isWanted(id: MessageId): boolean {
+    if (this.#seen.has(id)) return false;
+    return this.#options.forced || this.#at.retrying?.agenda.isDue(id) !== false;
+  }
+
+  /** Resolves when there may be new mail. */
+  async #asked(): Promise<void> {
+    if (this.#more) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   /** Hands each message to the lane of its smarthost; returns those for which there was no room. */
   async #pass(ids: readonly MessageId[], router: Filter | null): Promise<MessageId[]> {
     const left: MessageId[] = [];
+    let patience = PATIENCE_MS;
     for (const id of ids) {
       if (this.#over) break;
-      const lease = await this.#at.store.lease(id);
-      if (lease === null) continue;
-      const routed = await this.#route(lease, router);
-      const lane = routed === null ? null : await this.#laneFor(routed);
-      if (routed !== null && lane !== null && !lane.full) {
-        const usual = addressOf(lease) === "";
-        lane.take(routed);
-        if (usual) await lane.settled();
-        continue;
-      }
-      await lease[Symbol.asyncDispose]();
-      if (routed !== null) left.push(id);
+      const usual = this.#lanes.get(USUAL);
+      const free = usual === undefined || (await usual.free(patience));
+      if (this.#over) break;
+      // From here on only what goes elsewhere is looked for.
+      if (!free) patience = 0;
+      if (!(await this.#takeOne(id, router, free))) left.push(id);
     }
     return left;
   }
 
+  /** False when there was no room for the message, and it is still to be tried. */
+  async #takeOne(id: MessageId, router: Filter | null, free: boolean): Promise<boolean> {
+    const lease = await this.#at.store.lease(id);
+    if (lease === null) return true;
+    const address = addressOf(lease);
+    const key = laneKey(lease);
+    if (key === USUAL && !free) {
+      await lease[Symbol.asyncDispose]();
+      return false;
+    }
+    const routed = await this.#route(lease, router);
+    const lane = routed === null ? null : await this.#laneFor(laneKey(lease), addressOf(lease));
+    if (routed !== null && lane !== null && !lane.full) {
+      this.#seen.add(id);
+      lane.take(routed);
+      return true;
+    }
+    await lease[Symbol.asyncDispose]();
+    if (routed === null) this.#seen.add(id);
+    return routed === null || this.#unreachable.has(address);
+  }
+
   /** null when nothing is left to be done with the message in this run. */
   async #route(lease: Lease, router: Filter | null): Promise<Routed | null> {
-    if (this.#unreachable.has(addressOf(lease))) return null;
+    const { retrying } = this.#at;
+    if (retrying === null && this.#unreachable.has(addressOf(lease))) return null;
+    if (!this.#options.forced && retrying?.isEarly(lease) === true) return null;
     this.#tried += 1;
-    const { now } = this.#stop;
+    const { now } = this.#options;
     const routed = await this.#guarded(lease, () => route(this.#at, lease, router, now));
     if (routed === null) return null;
     if (routed.kind === "over") {
-      this.#judge(addressOf(lease), routed);
+      this.#judge(addressOf(lease), null, routed);
       return null;
     }
+    if (await this.#waitsForPause(routed)) return null;
     return this.#unreachable.has(addressOf(lease)) ? null : routed;
   }
 
+  /** True when all its smarthosts are to be left alone; then it is put off, or has waited long enough. */
+  async #waitsForPause({ lease, smarthosts, started }: Routed): Promise<boolean> {
+    const { retrying } = this.#at;
+    if (retrying === null || this.#options.forced) return false;
+    const pauses = smarthosts.map(({ address }) => retrying.agenda.pausedFor(address));
+    const shortest = Math.min(...pauses.map((pause) => pause?.ms ?? 0));
+    if (shortest === 0) return false;
+    const why = pauses[0]?.why ?? "";
+    this.#tried -= 1;
+    const attempt = { smarthost: smarthosts[0], session: null, bytes: 0, started };
+    await this.#guarded(lease, async () => {
+      await retrying.wait(this.#at, lease, { why, ms: shortest, attempt });
+    });
+    return true;
+  }
+
   /** null when there are too many, and all of them at work. */
-  async #laneFor({ lease, smarthost }: Routed): Promise<Lane | null> {
-    const key = JSON.stringify([addressOf(lease), smarthost.account]);
+  async #laneFor(key: string, address: string): Promise<Lane | null> {
     const known = this.#lanes.get(key);
     if (known !== undefined) return known;
     if (this.#lanes.size >= MAX_LANES && !(await this.#makeRoom())) return null;
-    const address = addressOf(lease);
+    const { clock, openClientFilter, parallel } = this.#at;
     const lane = new Lane({
-      openTransport: this.#openTransport,
-      openClientFilter: this.#at.openClientFilter,
+      parallel,
+      openTransport: this.#options.openTransport,
+      openClientFilter,
       closed: () => this.#over || this.#unreachable.has(address),
       send: async (routed, open) => await this.#send(address, routed, open),
+      monotonic: () => clock.monotonic(),
+      sleep: async (ms, signal) => await clock.sleep(ms, signal),
     });
     this.#lanes.set(key, lane);
     return lane;
@@ -145,13 +216,13 @@ class Run {
       this.#ended = true;
       return;
     }
-    const { now } = this.#stop;
+    const { now } = this.#options;
     const sent = await this.#guarded(lease, () => forward(this.#at, routed, outbound, now));
-    if (sent !== null) this.#judge(address, sent);
+    if (sent !== null) this.#judge(address, routed, sent);
   }
 
   async #makeRoom(): Promise<boolean> {
-    const [key, lane] = [...this.#lanes].find(([, one]) => one.idle) ?? [];
+    const [key, lane] = [...this.#lanes].find(([one, { idle }]) => idle && one !== USUAL) ?? [];
     if (key === undefined || lane === undefined) return false;
     this.#lanes.delete(key);
     await this.#close(lane);
@@ -160,7 +231,7 @@ class Run {
 
   async #close(lane: Lane): Promise<void> {
     await lane.settled();
-    await lane.close(!this.#stop.now.aborted);
+    await lane.close(!this.#options.now.aborted);
   }
 
   async #settled(): Promise<void> {
@@ -172,29 +243,38 @@ class Run {
     try {
       return await work();
     } catch (error) {
-      if (this.#stop.now.aborted) return null;
+      if (this.#options.now.aborted) return null;
       this.#error = describeError(error);
+      this.#at.retrying?.agenda.defer(lease.id, AFTER_FAULT_MS);
       const text = `cannot forward ${lease.id}: ${this.#error}`;
       this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
       return null;
     }
   }
 
-  #judge(address: string, { outcome, next }: Forwarded): void {
+  #judge(address: string, routed: Routed | null, { outcome, next }: Forwarded): void {
     if (next === "stop") this.#ended = true;
-    const trouble = outcome.kind === "failed" || outcome.kind === "queued" ? outcome.trouble : null;
+    const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {
       this.#lost.delete(address);
       return;
     }
     this.#error = trouble.why;
-    this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
+    // A paused smarthost has been told of already.
+    if (this.#at.retrying === null || outcome.kind !== "queued") {
+      this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
+    }
     const lost = (this.#lost.get(address) ?? 0) + 1;
     this.#lost.set(address, lost);
     if (!isFinal(trouble) && lost < MAX_LOST) return;
     this.#unreachable.add(address);
-    // Without the usual smarthost there is not much to do for a run.
-    if (address === "") this.#ended = true;
+    const { retrying } = this.#at;
+    if (retrying === null) {
+      // Without the usual smarthost there is not much to do for a run.
+      this.#ended ||= address === "";
+    } else if (!isFinal(trouble) && routed !== null) {
+      retrying.fails(routed.smarthosts[0].address, trouble);
+    }
   }
 }
 
@@ -207,3 +287,9 @@ function isFinal(trouble: Trouble): boolean {
 function addressOf(lease: Lease): string {
   return lease.envelope.forwardToAddress;
 }
+
+function laneKey(lease: Lease): string {
+  return JSON.stringify([addressOf(lease), lease.envelope.clientAccountSelector]);
+}
+
+const USUAL = JSON.stringify(["", ""]);

@@ -3,14 +3,27 @@ import { describeError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { RunResult } from "./run.ts";
 
+/** A run that is under way. */
+export interface Running {
+  readonly result: Promise<RunResult>;
+  /** There may be new mail: it need not wait for the next run. */
+  again(): void;
+}
+
 export interface SchedulerOptions {
-  readonly run: () => Promise<RunResult>;
+  /** Begins a run; `forced` when somebody asks for it, so that what was put off is tried too. */
+  readonly run: (forced: boolean) => Running;
+  /** Called after each run, unless another one follows at once. */
+  readonly onIdle: () => void;
   readonly journal: Journal;
 }
 
+/** Whoever asks in person wants everything to be tried now. */
+const FORCING: ReadonlySet<string> = new Set(["admin", "signal"]);
+
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  #current: Promise<RunResult> | null = null;
+  #current: { readonly running: Running; readonly done: Promise<RunResult> } | null = null;
   #queued: string | null = null;
   #stopped = false;
 
@@ -29,52 +42,46 @@ export class Scheduler {
       const queued = this.#queued === null;
       this.#queued ??= reason;
       journal.tell({ kind: "forward.busy", reason, queued, connectedTo: "" });
+      this.#current.running.again();
       return;
     }
     journal.tell({ kind: "forward.requested", reason });
-    void this.#start(); // Its errors are told, not thrown.
+    void this.#start(FORCING.has(reason)); // Its errors are told, not thrown.
   }
 
   /** Makes a run and waits for it; for a program that only forwards. */
   async runOnce(reason: string): Promise<RunResult> {
     this.#options.journal.tell({ kind: "forward.requested", reason });
-    return await this.#start();
+    return await this.#start(true);
   }
 
   /** Takes no more requests; resolves when the run under way is over. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#queued = null;
-    await this.#current;
+    await this.#current?.done;
   }
 
-  #start(): Promise<RunResult> {
-    const current = this.#run();
-    this.#current = current;
-    void current.finally(() => this.#finished());
-    return current;
+  #start(forced: boolean): Promise<RunResult> {
+    const running = this.#options.run(forced);
+    const done = this.#told(running);
+    this.#current = { running, done };
+    void done.finally(() => this.#finished());
+    return done;
   }
 
-  async #run(): Promise<RunResult> {
-    const { journal, run } = this.#options;
-    try {
-      const result = await run();
-      journal.tell({ kind: "forward.idle", tried: result.tried, error: result.error ?? "" });
-      if (result.error !== null) {
-        journal.tell({
-          kind: "note",
-          level: "error",
-          detail: false,
-          text: `forwarding: ${result.error}`,
-        });
-      }
-      return result;
-    } catch (error) {
-      const why = describeError(error);
-      journal.tell({ kind: "note", level: "error", detail: false, text: `forwarding: ${why}` });
-      journal.tell({ kind: "forward.idle", tried: 0, error: why });
-      return { tried: 0, error: why };
+  async #told({ result }: Running): Promise<RunResult> {
+    const { journal } = this.#options;
+    const told = await result.catch((error: unknown) => ({
+      tried: 0,
+      error: describeError(error),
+    }));
+    const { tried, error } = told;
+    journal.tell({ kind: "forward.idle", tried, error: error ?? "" });
+    if (error !== null) {
+      journal.tell({ kind: "note", level: "error", detail: false, text: `forwarding: ${error}` });
     }
+    return told;
   }
 
   #finished(): void {
@@ -82,5 +89,6 @@ export class Scheduler {
     const reason = this.#queued;
     this.#queued = null;
     if (reason !== null) this.request(reason);
+    else if (!this.#stopped) this.#options.onIdle();
   }
 }

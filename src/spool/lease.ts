@@ -121,10 +121,25 @@ export class FileLease implements Lease {
     }
   }
 
+  async rewrite(envelope: Envelope): Promise<void> {
+    const name = busyName(this.id);
+    try {
+      await this.#replace(encodeEnvelope(envelope, name));
+      await this.#options.directory?.flush();
+    } catch (error) {
+      throw storageError(error, "write", name);
+    }
+    this.#envelope = envelope;
+  }
+
   async #writeReason(reason: FailureReason): Promise<void> {
-    const temporary = rewriteName(this.id);
     const old = readFile(this.#disk, busyName(this.id));
-    const bytes = withReason(old, this.#envelope, reason);
+    await this.#replace(withReason(old, this.#envelope, reason));
+  }
+
+  /** Written and synced under a temporary name, then put in place. */
+  async #replace(bytes: Uint8Array): Promise<void> {
+    const temporary = rewriteName(this.id);
     this.#removeIfThere(temporary); // Left by a crash while this message was held before.
     try {
       const file = this.#disk.create(temporary);

@@ -150,6 +150,9 @@ const EVENTS: readonly RelayEvent[] = [
   { kind: "smarthost.failed", address: "", why: "refused" },
   { kind: "message.delivered", id, delivery },
   { kind: "message.failed", id, delivery },
+  { kind: "message.deferred", id, delivery, retrySeconds: 60, unknown: false },
+  { kind: "smarthost.paused", address: "mail.test:25", why: "x", seconds: 60 },
+  { kind: "smarthost.resumed", address: "mail.test:25" },
   { kind: "message.queued", id, delivery },
 ];
 
@@ -188,6 +191,10 @@ const FIELDS: Readonly<Record<string, string>> = {
   "smarthost.failed": "address why",
   "message.delivered": "result id from to smarthost peer tls account code size text ms",
   "message.failed": "result id from to smarthost peer tls account code size text ms",
+  "message.deferred":
+    "result id from to smarthost peer tls account code size text ms retrySeconds unknown",
+  "smarthost.paused": "address why seconds",
+  "smarthost.resumed": "address",
   "message.queued": "result id from to smarthost peer tls account code size text ms",
 };
 

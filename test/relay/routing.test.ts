@@ -5,12 +5,10 @@ import type { Filter, OpenFilter, Verdict } from "../../src/core/filter.ts";
 import type { Transport } from "../../src/core/transport.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { receptionOpener } from "../../src/relay/reception.ts";
-import { run } from "../../src/relay/run.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
-import { always, stations } from "../support/stations.ts";
+import { always, run, stations } from "../support/stations.ts";
 
 const never = new AbortController().signal;
-const stop = { soon: never, now: never };
 const peer = { address: "127.0.0.1", port: 1 };
 
 const rejected: Verdict = {
@@ -58,7 +56,7 @@ test("run() keeps one connection for each destination and account", async () => 
   store.put({ forwardToAddress: "a.test:25" });
   store.put();
   const { open, opened } = transports();
-  assert.equal((await run(at, open, stop)).tried, 5);
+  assert.equal((await run(at, open)).tried, 5);
   assert.equal(store.kept.size, 0);
   assert.deepEqual(
     opened.map((one) => [one.prepared[0]?.address, one.prepared[0]?.account, one.sent.length]),
@@ -93,7 +91,7 @@ test("run() does not let a destination that hangs hold up the others", async () 
       to.address === "slow.test:25" ? await gate : await prepare(to);
     return transport;
   });
-  await run(at, open, stop);
+  await run(at, open);
   assert.equal(store.kept.has(slow), false);
   assert.equal(left, 0);
 });
@@ -102,7 +100,7 @@ test("run() takes more messages for one destination than may wait in its lane", 
   const { at, store } = stations();
   for (let n = 0; n < 250; n++) store.put({ forwardToAddress: "a.test:25" });
   const { open, opened } = transports();
-  await run(at, open, stop);
+  await run(at, open);
   assert.equal(store.kept.size, 0);
   assert.equal(opened.length, 1);
 });
@@ -122,7 +120,7 @@ test("run() reaches more destinations than it has connections at a time", async 
     };
     return transport;
   });
-  await run(at, all.open, stop);
+  await run(at, all.open);
   assert.equal(store.kept.size, 0);
   assert.ok(most <= 20, `${most} at a time`);
 });
@@ -133,7 +131,7 @@ test("run() puts messages back, and ends, when no transport can be opened", asyn
   store.put();
   store.put();
   const open = async () => await Promise.reject(new Error("no key"));
-  assert.equal((await run(at, open, stop)).error, "no key");
+  assert.equal((await run(at, open)).error, "no key");
   assert.deepEqual(
     [...store.kept.values()].map((one) => one.state),
     ["queued", "queued", "queued"],
@@ -157,7 +155,7 @@ test("run() asks the routing filter, and not the client filter, for a message wi
   made.store.put({ forwardTo: "example.net" });
   made.store.put();
   const { open, opened } = transports();
-  await run(at, open, stop);
+  await run(at, open);
   assert.deepEqual(
     opened.map((one) => one.prepared[0]?.address),
     ["routed.test:25", "smarthost.test:25"],
@@ -169,7 +167,7 @@ test("run() fails a message that the routing filter refuses, without a code", as
   const { at, store } = withFilters({ openRoutingFilter: always(rejected) });
   const id = store.put({ forwardTo: "example.net" });
   const { open, opened } = transports();
-  await run(at, open, stop);
+  await run(at, open);
   assert.deepEqual(store.kept.get(id)?.reason, {
     text: "routing filter failed",
     code: 0,
@@ -183,7 +181,7 @@ test("run() ends after the message when the routing filter asks for it", async (
   const { at, store } = withFilters({ openRoutingFilter: next });
   store.put({ forwardTo: "example.net" });
   store.put();
-  await run(at, transports().open, stop);
+  await run(at, transports().open);
   assert.equal(store.kept.size, 1);
 });
 
@@ -191,7 +189,7 @@ test("run() fails a message that the client filter refuses, with its reason and 
   const { at, store } = withFilters({ openClientFilter: always(rejected) });
   const id = store.put();
   const { open, opened } = transports();
-  await run(at, open, stop);
+  await run(at, open);
   assert.deepEqual(store.kept.get(id)?.reason, {
     text: "not today",
     code: 550,

@@ -2,14 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Receipt, Trouble } from "../../src/core/transport.ts";
 import type { Stations } from "../../src/relay/journey.ts";
-import { run } from "../../src/relay/run.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
-import { always, stations } from "../support/stations.ts";
-
-const never = new AbortController().signal;
+import { always, run, stations } from "../support/stations.ts";
 
 async function runWith(at: Stations, transport: ScriptedTransport) {
-  return await run(at, async () => transport, { soon: never, now: never });
+  return await run(at, async () => transport);
 }
 
 const lost: Receipt = {
@@ -39,7 +36,7 @@ test("run() delivers everything that waits over one transport and says QUIT once
 test("run() opens no transport for an empty queue", async () => {
   const { at } = stations();
   const open = () => assert.fail("opened");
-  assert.deepEqual(await run(at, open, { soon: never, now: never }), { tried: 0, error: null });
+  assert.deepEqual(await run(at, open), { tried: 0, error: null });
 });
 
 test("run() sets a refused message aside with the refusal's code and goes on", async () => {
@@ -179,7 +176,7 @@ test("run() stops before the next message when asked to stop soon", async () => 
     soon.abort();
     return accepted;
   });
-  await run(at, async () => transport, { soon: soon.signal, now: never });
+  await run(at, async () => transport, { soon: soon.signal });
   assert.equal(store.kept.size, 1);
 });
 

@@ -10,12 +10,18 @@ const fine: RunResult = { tried: 1, error: null };
 function scheduled() {
   const events: RelayEvent[] = [];
   const runs: ((result: RunResult) => void)[] = [];
+  const [begun, again, idle]: [boolean[], number[], number[]] = [[], [], []];
   const scheduler = new Scheduler({
     journal: { tell: (event) => events.push(event), detail: false },
-    run: async () => await new Promise<RunResult>((resolve) => runs.push(resolve)),
+    run: (forced) => {
+      begun.push(forced);
+      const result = new Promise<RunResult>((resolve) => runs.push(resolve));
+      return { result, again: () => again.push(runs.length) };
+    },
+    onIdle: () => idle.push(runs.length),
   });
   const kinds = () => events.map((event) => event.kind);
-  return { scheduler, events, runs, kinds };
+  return { scheduler, events, runs, kinds, begun, again, idle };
 }
 
 const settled = async () => await new Promise((resolve) => setImmediate(resolve));
@@ -50,9 +56,26 @@ test("stop() waits for the run under way and lets no other follow", async () => 
 test("runOnce() turns a fault into a result", async () => {
   const scheduler = new Scheduler({
     journal: { tell: () => undefined, detail: false },
-    run: async () => {
-      throw new Error("no such directory");
-    },
+    run: () => ({
+      result: Promise.reject(new Error("no such directory")),
+      again: () => undefined,
+    }),
+    onIdle: () => undefined,
   });
   assert.deepEqual(await scheduler.runOnce("startup"), { tried: 0, error: "no such directory" });
+});
+
+test("a request during a run is told to that run too, since new mail need not wait for its end", async () => {
+  const { scheduler, runs, begun, again, idle } = scheduled();
+  scheduler.request("startup");
+  scheduler.request("client disconnect");
+  assert.equal(again.length, 1);
+  runs[0]?.(fine);
+  await settled();
+  assert.deepEqual(idle, []);
+  runs[1]?.(fine);
+  await settled();
+  assert.deepEqual(idle, [2]);
+  scheduler.request("admin");
+  assert.deepEqual(begun, [false, false, true]);
 });

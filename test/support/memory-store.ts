@@ -99,6 +99,9 @@ export class MemoryStore implements Store {
       },
       files: () => ({ content: "", envelope: "" }),
       reread: async () => one.envelope,
+      rewrite: async (envelope) => {
+        one.envelope = envelope;
+      },
       complete: async () => {
         this.kept.delete(id);
       },

@@ -1,6 +1,10 @@
 import type { RelayEvent } from "../../src/core/events.ts";
 import type { OpenFilter, Verdict } from "../../src/core/filter.ts";
+import type { Transport } from "../../src/core/transport.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import type { Stations } from "../../src/relay/journey.ts";
+import { Pace } from "../../src/relay/pace.ts";
+import { Run, type RunOptions, type RunResult } from "../../src/relay/run.ts";
 import { MemoryStore } from "./memory-store.ts";
 
 /** A filter that says the same to every message. */
@@ -18,15 +22,39 @@ export function stations(changes: Partial<Stations> = {}) {
     openServerFilter: null,
     openClientFilter: null,
     openRoutingFilter: null,
-    route: (envelope) => ({
-      address: envelope.forwardToAddress || "smarthost.test:25",
-      account: envelope.clientAccountSelector,
-    }),
+    route: (envelope) => [
+      {
+        address: envelope.forwardToAddress || "smarthost.test:25",
+        account: envelope.clientAccountSelector,
+      },
+    ],
     recipients: "all",
+    retrying: null,
+    parallel: 1,
+    pace: new Pace(null, systemClock),
+    reporter: null,
+    delayWarningSeconds: null,
     journal: { tell: (event) => events.push(event), detail: false },
     requestRun: (reason) => requested.push(reason),
-    monotonic: () => 0,
+    clock: systemClock,
     ...changes,
   };
   return { at, store, events, requested };
+}
+
+const never = new AbortController().signal;
+
+/** One run over what waits. */
+export async function run(
+  at: Stations,
+  openTransport: () => Promise<Transport>,
+  given: Partial<RunOptions> = {},
+): Promise<RunResult> {
+  return await new Run(at, {
+    openTransport,
+    soon: never,
+    now: never,
+    forced: false,
+    ...given,
+  }).all();
 }

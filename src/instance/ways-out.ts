@@ -1,0 +1,37 @@
+/** Where mail goes and when, as configured: the part of the journey's stations that forwarding needs. */
+import type { Clock } from "../core/clock.ts";
+import type { ForwardConfig } from "../core/config.ts";
+import type { Journal } from "../core/events.ts";
+import { Agenda } from "../relay/agenda.ts";
+import type { Stations } from "../relay/journey.ts";
+import { Pace } from "../relay/pace.ts";
+import { Retrying } from "../relay/retrying.ts";
+
+type WaysOut = Pick<Stations, "route" | "recipients" | "retrying" | "parallel" | "pace">;
+
+/** `forward`: null where nothing is ever forwarded. */
+export function waysOut(forward: ForwardConfig | null, journal: Journal, clock: Clock): WaysOut {
+  const [first, ...others] = forward === null ? [""] : [forward.to, ...forward.fallbacks];
+  return {
+    route: ({ forwardToAddress, clientAccountSelector: account }) =>
+      forwardToAddress === ""
+        ? [{ address: first ?? "", account }, ...others.map((address) => ({ address, account }))]
+        : [{ address: forwardToAddress, account }],
+    recipients: forward?.recipients ?? "all",
+    retrying: retryingOf(forward, journal, clock),
+    parallel: forward?.parallel ?? 1,
+    pace: new Pace(forward?.rate ?? null, clock),
+  };
+}
+
+function retryingOf(
+  forward: ForwardConfig | null,
+  journal: Journal,
+  clock: Clock,
+): Retrying | null {
+  const retry = forward?.retry ?? null;
+  if (retry === null) return null;
+  const monotonic = () => clock.monotonic();
+  const agenda = new Agenda({ retry, monotonic, random: Math.random });
+  return new Retrying({ retry, agenda, journal, now: () => clock.now() });
+}

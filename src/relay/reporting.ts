@@ -1,0 +1,108 @@
+/** When senders are told what became of their mail (--bounce). */
+import { describeError } from "../core/errors.ts";
+import type { Next } from "../core/filter.ts";
+import type { Reply } from "../core/reply.ts";
+import type { RecipientReport, Report } from "../core/report.ts";
+import { arrivalOf, retryStateOf, withRetryState } from "../core/retry-state.ts";
+import type { Content, Lease } from "../core/store.ts";
+import type { Attempt } from "./delivery.ts";
+import type { Stations } from "./journey.ts";
+
+/** How an attempt ended, besides its outcome. */
+export interface Ended {
+  readonly next: Next;
+  readonly attempt: Attempt;
+}
+
+interface Concerned {
+  readonly recipient: string;
+  readonly reply: Reply;
+}
+
+interface Subject {
+  readonly lease: Lease;
+  readonly ended: Ended;
+}
+
+/** Tells of final failures, before the message is set aside: a crash in between tells twice, never not at all. */
+export async function tellSender(
+  at: Stations,
+  subject: Subject,
+  failed: readonly Concerned[],
+): Promise<void> {
+  await report(at, subject, { action: "failed", concerned: failed, retriedUntil: null });
+}
+
+/** Tells once of a message that has waited long. */
+export async function warnSender(
+  at: Stations,
+  subject: Subject,
+  deferred: readonly Concerned[],
+  retriedUntil: number | null,
+): Promise<void> {
+  const { lease } = subject;
+  const arrived = arrivalOf(lease.id);
+  const now = Math.floor(at.clock.now() / 1000);
+  const state = retryStateOf(lease.envelope);
+  const after = at.delayWarningSeconds;
+  if (at.reporter === null || after === null || arrived === null) return;
+  if (state.warned > 0 || now - arrived < after) return;
+  await report(at, subject, { action: "delayed", concerned: deferred, retriedUntil });
+  const { toRemote } = lease.envelope;
+  await lease.rewrite(withRetryState(lease.envelope, toRemote, { ...state, warned: now }));
+}
+
+/** A report that cannot be queued holds nothing up: the message is in the spool, and the log says so. */
+async function report(
+  at: Stations,
+  { lease, ended }: Subject,
+  what: Pick<Report, "action" | "retriedUntil"> & { readonly concerned: readonly Concerned[] },
+): Promise<void> {
+  if (at.reporter === null || lease.envelope.from === "") return;
+  const lastAttempt = Math.floor(at.clock.now() / 1000);
+  const { smarthost } = ended.attempt;
+  try {
+    await at.reporter.report({
+      action: what.action,
+      retriedUntil: what.retriedUntil,
+      envelope: lease.envelope,
+      content: async () => await contentOf(lease),
+      recipients: what.concerned.map((one) => recipientReport(one, smarthost.address, lastAttempt)),
+      arrived: arrivalOf(lease.id) ?? lastAttempt,
+    });
+  } catch (error) {
+    const text = `cannot report to the sender of ${lease.id}: ${describeError(error)}`;
+    at.journal.tell({ kind: "note", level: "error", detail: false, text });
+  }
+}
+
+async function contentOf(lease: Lease): Promise<Content | null> {
+  try {
+    return await lease.content();
+  } catch {
+    return null;
+  }
+}
+
+function recipientReport(
+  { recipient, reply }: Concerned,
+  smarthost: string,
+  lastAttempt: number,
+): RecipientReport {
+  return {
+    recipient,
+    reply: reply.code === 0 ? null : reply,
+    why: reply.text,
+    status: statusOf(reply),
+    smarthost,
+    lastAttempt,
+  };
+}
+
+/** RFC 3463: as the smarthost said it, or the general one of its class. */
+function statusOf({ code, text }: Reply): string {
+  if (text.startsWith("delivery time expired")) return "4.4.7";
+  const [said] = /^[45]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text) ?? [];
+  if (said !== undefined) return said;
+  return code >= 400 && code < 500 ? "4.0.0" : "5.0.0";
+}

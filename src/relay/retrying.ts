@@ -1,0 +1,222 @@
+/** Mail that is tried again: each recipient has a fate of its own, and smarthosts in trouble are left alone for a while. */
+import type { RetryConfig } from "../core/config.ts";
+import type { Journal } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
+import {
+  arrivalOf,
+  type FailedRecipient,
+  hasRetryState,
+  type RetryState,
+  retryStateOf,
+  UNTRIED,
+  withRetryState,
+} from "../core/retry-state.ts";
+import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
+import type { FailureReason, Lease } from "../core/store.ts";
+import type { Receipt, Trouble } from "../core/transport.ts";
+import type { Agenda } from "./agenda.ts";
+import { deliveryTo } from "./delivery.ts";
+import type { Forwarded, Stations } from "./journey.ts";
+import { type Ended, tellSender, warnSender } from "./reporting.ts";
+
+export interface RetryingOptions {
+  readonly retry: RetryConfig;
+  readonly agenda: Agenda;
+  readonly journal: Journal;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** What an instance knows about later attempts; it outlives the runs. */
+export class Retrying {
+  readonly agenda: Agenda;
+  readonly #options: RetryingOptions;
+
+  constructor(options: RetryingOptions) {
+    this.agenda = options.agenda;
+    this.#options = options;
+  }
+
+  /** A session with the smarthost is ready. */
+  works(address: string): void {
+    if (this.agenda.resume(address)) {
+      this.#options.journal.tell({ kind: "smarthost.resumed", address });
+    }
+  }
+
+  /** No session can be had: the trouble is the site's own, and told once. */
+  fails(address: string, { why }: Trouble): void {
+    const { ms, news } = this.agenda.pause(address, why);
+    if (!news) return;
+    this.#options.journal.tell({
+      kind: "smarthost.paused",
+      address,
+      why,
+      seconds: Math.round(ms / 1000),
+    });
+  }
+
+  /** True if the message has waited as long as it may. */
+  isExpired(id: MessageId): boolean {
+    const arrived = arrivalOf(id);
+    return arrived !== null && this.#options.now() - arrived * 1000 > this.#options.retry.expireMs;
+  }
+
+  /** Seconds since 1970; null when nobody knows when the message came. */
+  triedUntil(id: MessageId): number | null {
+    const arrived = arrivalOf(id);
+    return arrived === null ? null : arrived + Math.round(this.#options.retry.expireMs / 1000);
+  }
+
+  /** After a start: true if the envelope says that it is too early, which the agenda then knows. */
+  isEarly(lease: Lease): boolean {
+    const ms = retryStateOf(lease.envelope).next * 1000 - this.#options.now();
+    if (ms <= 0) return false;
+    this.agenda.defer(lease.id, ms);
+    return true;
+  }
+
+  /** A message whose smarthosts are all left alone: it waits as long as they do, or has waited long enough. */
+  async wait(
+    at: Stations,
+    lease: Lease,
+    pause: { readonly why: string; readonly ms: number; readonly attempt: Ended["attempt"] },
+  ): Promise<void> {
+    const { why, ms, attempt } = pause;
+    const ended: Ended = { next: "continue", attempt };
+    if (this.isExpired(lease.id)) {
+      await expire(at, lease, why, ended);
+      return;
+    }
+    this.agenda.defer(lease.id, ms);
+    const reply = { code: 0, text: why };
+    const waiting = lease.envelope.toRemote.map((recipient) => ({ recipient, reply }));
+    await warnSender(at, { lease, ended }, waiting, this.triedUntil(lease.id));
+  }
+
+  /** What to remember of one more attempt. */
+  after(id: MessageId, state: RetryState, unknown: boolean): { next: RetryState; ms: number } {
+    const tries = state.tries + 1;
+    const ms = this.agenda.delayAfter(tries, unknown);
+    this.agenda.defer(id, ms);
+    const next = Math.ceil((this.#options.now() + ms) / 1000);
+    return { next: { ...state, tries, next, unknown: state.unknown + (unknown ? 1 : 0) }, ms };
+  }
+}
+
+/** Carries out what a smarthost said about each recipient: who has it is never sent it again. */
+export async function concludeEach(
+  at: Stations,
+  retrying: Retrying,
+  lease: Lease,
+  receipt: Receipt,
+  ended: Ended,
+): Promise<Forwarded> {
+  const expired = retrying.isExpired(lease.id);
+  const state = retryStateOf(lease.envelope);
+  const fates = settleEach(receipt, lease.envelope.toRemote).map((one) =>
+    one.kind === "deferred" && expired ? timedOut(one) : one,
+  );
+  const of = (kind: RecipientOutcome["kind"]) => fates.filter((one) => one.kind === kind);
+  const [delivered, deferred, failed] = [of("delivered"), of("deferred"), of("failed")];
+  const report = { lease, ended };
+  if (failed.length > 0) await tellSender(at, report, failed);
+  const all = [...state.failed, ...failed];
+  if (deferred.length > 0) {
+    const unknown = receipt.kind === "lost" && receipt.unknown;
+    const { next, ms } = retrying.after(lease.id, { ...state, failed: all }, unknown);
+    const names = deferred.map(({ recipient }) => recipient);
+    await lease.rewrite(withRetryState(lease.envelope, names, next));
+    tell(at, report, "message.deferred", deferred, {
+      retrySeconds: Math.round(ms / 1000),
+      unknown,
+    });
+    await warnSender(at, report, deferred, retrying.triedUntil(lease.id));
+  } else {
+    retrying.agenda.forget(lease.id);
+    await finish(lease, all);
+  }
+  if (delivered.length > 0) tell(at, report, "message.delivered", delivered);
+  if (failed.length > 0) tell(at, report, "message.failed", failed);
+  const trouble = troubleOf(receipt);
+  const [worst] = [...failed, ...deferred, ...delivered];
+  const reply = worst?.reply ?? { code: 250, text: "" };
+  const outcome: Forwarded["outcome"] =
+    failed.length > 0 && deferred.length === 0
+      ? { kind: "failed", reason: reasonOf(all), trouble, reply }
+      : deferred.length > 0
+        ? { kind: "deferred", trouble, reply }
+        : { kind: "delivered", reply };
+  return { kind: "over", outcome, next: ended.next };
+}
+
+/** A message that nobody can be asked about any more: its smarthost has been in trouble for all its time. */
+async function expire(at: Stations, lease: Lease, why: string, ended: Ended): Promise<Forwarded> {
+  const said = { code: 0, text: why };
+  const failed = lease.envelope.toRemote.map((recipient) =>
+    timedOut({ recipient, kind: "deferred", reply: said }),
+  );
+  const report = { lease, ended };
+  await tellSender(at, report, failed);
+  const all = [...retryStateOf(lease.envelope).failed, ...failed];
+  await finish(lease, all);
+  tell(at, report, "message.failed", failed);
+  const outcome = { kind: "failed", reason: reasonOf(all), trouble: null, reply: said } as const;
+  return { kind: "over", outcome, next: "continue" };
+}
+
+/** Nobody waits any more: the message is removed, or set aside for those who never got it. */
+async function finish(lease: Lease, failed: readonly FailedRecipient[]): Promise<void> {
+  if (failed.length === 0) return await lease.complete();
+  const reason = reasonOf(failed);
+  if (hasRetryState(lease.envelope)) {
+    await lease.rewrite(withRetryState(lease.envelope, reason.recipients, UNTRIED));
+  }
+  await lease.fail(reason);
+}
+
+function timedOut({ recipient, reply }: RecipientOutcome): RecipientOutcome {
+  const text = `delivery time expired: ${reply.text}`;
+  return { recipient, kind: "failed", reply: { code: reply.code, text } };
+}
+
+/** RFC 5321 4.2.1: a session that the smarthost ended, or lost. */
+function troubleOf(receipt: Receipt): Trouble | null {
+  if (receipt.kind === "lost") return receipt.trouble;
+  if (receipt.kind !== "refused" || !receipt.ended) return null;
+  const { reply } = receipt;
+  return { kind: "connection", connected: true, why: reply.text, reply };
+}
+
+function reasonOf(failed: readonly FailedRecipient[]): FailureReason {
+  const texts = new Set(failed.map(({ reply }) => reply.text));
+  const text =
+    texts.size === 1
+      ? [...texts].join("")
+      : failed.map(({ recipient, reply }) => `<${recipient}>: ${reply.text}`).join("\n");
+  const code = Math.max(...failed.map(({ reply }) => reply.code));
+  return { text, code, recipients: failed.map(({ recipient }) => recipient) };
+}
+
+type Told =
+  | { kind: "message.delivered" | "message.failed"; extra?: undefined }
+  | { kind: "message.deferred"; extra: { retrySeconds: number; unknown: boolean } };
+
+function tell(
+  at: Stations,
+  { lease, ended }: { lease: Lease; ended: Ended },
+  kind: Told["kind"],
+  fates: readonly RecipientOutcome[],
+  extra?: { retrySeconds: number; unknown: boolean },
+): void {
+  const to = fates.map(({ recipient }) => recipient);
+  const reply = fates[0]?.reply ?? { code: 0, text: "" };
+  const delivery = deliveryTo(lease.envelope.from, to, ended.attempt, reply, at.clock.monotonic());
+  const { id } = lease;
+  if (kind === "message.deferred") {
+    const { retrySeconds = 0, unknown = false } = extra ?? {};
+    at.journal.tell({ kind, id, delivery, retrySeconds, unknown });
+  } else {
+    at.journal.tell({ kind, id, delivery });
+  }
+}
