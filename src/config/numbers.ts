@@ -9,6 +9,15 @@ export function readUnsigned(text: string | null): number | null {
   return Math.min(Number(text), Number.MAX_SAFE_INTEGER);
 }
 
+/** "100" is megabytes, "5%" a part of the whole; null for anything else. */
+export function readRoom(text: string | null): { bytes: number; percent: number } | null {
+  const [, digits, unit] = /^(\d{1,9})(%?)$/.exec(text ?? "") ?? [];
+  if (digits === undefined) return null;
+  const number = Number(digits);
+  if (unit === "%") return number > 100 ? null : { bytes: Number.MAX_SAFE_INTEGER, percent: number };
+  return { bytes: number * 1024 * 1024, percent: 100 };
+}
+
 export function readSeconds(text: string | null, otherwise: number): number {
   return Math.min(readUnsigned(text) ?? otherwise, LONGEST_SECONDS);
 }

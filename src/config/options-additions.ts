@@ -42,6 +42,14 @@ export const ADDITIONS_SECTION = {
       more: "A message that is locked by one of those is then left alone for an hour.",
     },
     {
+      name: "spool-min-free",
+      value: "value",
+      argument: "MB|percent%",
+      scope: "instance",
+      help: "Refuses new mail while the spool's file system has less free room; 0 for no limit",
+      more: "Otherwise 10 MB, or a tenth of the file system where that is less.",
+    },
+    {
       name: "grace-time",
       value: "value",
       argument: "seconds",

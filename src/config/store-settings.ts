@@ -8,13 +8,14 @@ import type {
 } from "../core/config.ts";
 import { parsePort } from "../core/endpoint.ts";
 import { interfacesFor } from "./interfaces.ts";
-import { readMilliseconds, readUnsigned } from "./numbers.ts";
+import { readMilliseconds, readRoom, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import { absolutePath, type Places, secretsPlace } from "./paths.ts";
 import { type ProgramSpec, readFilter } from "./programs.ts";
 import { serverTls } from "./tls-settings.ts";
 import type { Surroundings } from "./validate.ts";
 
+const MEGABYTE = 1024 * 1024;
 const SPOOL_DIRECTORIES = ["/var/spool/relayd", "/var/spool/emailrelay"] as const;
 
 export function spoolSettings(options: OptionSet, surroundings: Surroundings): SpoolConfig {
@@ -25,6 +26,7 @@ export function spoolSettings(options: OptionSet, surroundings: Surroundings): S
     directory: given === null ? usual : absolutePath(given, surroundings),
     sync: !options.has("no-sync"),
     shared: options.has("shared-spool"),
+    minFree: readRoom(options.text("spool-min-free")) ?? { bytes: 10 * MEGABYTE, percent: 10 },
   };
 }
 

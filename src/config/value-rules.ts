@@ -2,7 +2,7 @@
 import { isIP } from "node:net";
 import { parseEndpoint, parsePort } from "../core/endpoint.ts";
 import { readDuration, readRate, readSchedule } from "./durations.ts";
-import { readUnsigned } from "./numbers.ts";
+import { readRoom, readUnsigned } from "./numbers.ts";
 import type { OptionSet } from "./option-set.ts";
 import type { OptionSpec } from "./option-spec.ts";
 import { OPTION_SECTIONS, type OptionName } from "./options.ts";
@@ -37,6 +37,9 @@ export const VALUE_RULES: readonly UsageRule[] = [
   value("bounce", "yes or no", (text) => /^(?:yes|no)?$/.test(text)),
   value("delay-warning", "a time such as 4h", (text) => readDuration(text) !== null),
   rule("expire", "the --expire option requires --retry", (options) => !options.has("retry")),
+  value("spool-min-free", "megabytes or a percentage such as 5%", (text) => {
+    return readRoom(text) !== null;
+  }),
   value("bare-newlines", "fix, reject or accept", (text) => /^(?:fix|reject|accept)$/.test(text)),
   ...OPTION_SECTIONS.flatMap((section) => section.options).flatMap(rangeRule),
   {

@@ -10,6 +10,7 @@ import { receptionOpener } from "../relay/reception.ts";
 import { Run, type RunResult } from "../relay/run.ts";
 import { type Running, Scheduler } from "../relay/scheduler.ts";
 import { type FileStore, openFileStore } from "../spool/file-store.ts";
+import { FreeRoom } from "../spool/free-room.ts";
 import { type OpenTransport, openClient } from "./client.ts";
 import { controlOf } from "./control.ts";
 import { type Filters, openFilters } from "./filters.ts";
@@ -62,10 +63,12 @@ export class Instance {
       delayWarningSeconds: null,
     };
     const immediate = forwarding?.immediate === true;
+    const room = new FreeRoom({ ...config.spool, journal: this.#journal, clock });
     this.#servers = new Servers({
       instance: options,
       journal: this.#journal,
       control: this.#control(),
+      hasRoom: (bytes) => room.for(bytes),
       openReception: receptionOpener({
         at: this.#at,
         immediate: immediate ? async () => (await this.#openClient())(this.#journal) : null,

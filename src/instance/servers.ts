@@ -23,6 +23,8 @@ export interface ServersOptions {
   readonly journal: Journal;
   readonly control: Control;
   readonly openReception: OpenReception;
+  /** Whether a message of this size may be stored now. */
+  readonly hasRoom: (bytes: number) => boolean;
 }
 
 export class Servers {
@@ -72,7 +74,7 @@ export class Servers {
   }
 
   async #openSmtp(config: ListenerConfig): Promise<void> {
-    const { instance, journal, openReception } = this.#options;
+    const { instance, journal, openReception, hasRoom } = this.#options;
     const { domain, version, account, clock } = instance;
     const [{ openListener }, accounts, openVerifier, gate] = await Promise.all([
       import("../smtp/listener.ts"),
@@ -90,6 +92,7 @@ export class Servers {
       gate,
       journal,
       clock,
+      hasRoom,
       openReception,
     });
     this.#open.push({ kind: "smtp", server: listener });

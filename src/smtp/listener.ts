@@ -25,6 +25,8 @@ export interface ListenerOptions {
   readonly gate: Gate | null;
   readonly journal: Journal;
   readonly clock: Clock;
+  /** Whether a message of this size may be stored now; otherwise MAIL gets 452. Absent: always. */
+  readonly hasRoom?: (bytes: number) => boolean;
   readonly openReception: OpenReception;
 }
 
@@ -76,6 +78,7 @@ class SmtpListener implements Listener {
       version,
       accounts,
       journal,
+      hasRoom: options.hasRoom,
       starttls: config.tls?.mode === "starttls",
       tlsRequired: config.tls?.required === true,
       enabled: true,

@@ -21,6 +21,8 @@ export interface ServerRules extends AuthRules {
   readonly version: string;
   readonly journal: Journal;
   /** False while the operator has disabled SMTP. */
+  /** Whether a message of this size may be stored now; absent: always. */
+  readonly hasRoom?: ((bytes: number) => boolean) | undefined;
   readonly enabled: boolean;
 }
 

@@ -33,6 +33,7 @@ export const MISSING_PARAMETER = "501 parameter required";
 export const NOT_AVAILABLE = "421 service not available";
 export const TOO_BIG_TEXT = "message size exceeds fixed maximum message size";
 export const TOO_BIG = `552 ${TOO_BIG_TEXT}`;
+export const NO_ROOM = "452 4.3.1 insufficient system storage";
 export const NO_RECIPIENTS = "554 no valid recipients";
 export const START_INPUT = "354 start mail input -- end with <CRLF>.<CRLF>";
 

@@ -14,7 +14,7 @@ import {
 } from "./command.ts";
 import { hasControls, isInternational, type Path, parsePath } from "./mailbox.ts";
 import type { ServerAuth } from "./server-auth.ts";
-import { reply, replyText, type ServerStep, TOO_BIG } from "./server-reply.ts";
+import { NO_ROOM, reply, replyText, type ServerStep, TOO_BIG } from "./server-reply.ts";
 
 export interface TransactionRules {
   readonly config: ListenerConfig;
@@ -22,6 +22,8 @@ export interface TransactionRules {
   readonly accounts: ServerAccounts;
   readonly journal: Journal;
 }
+  /** Whether a message of this size may be stored now; absent: always. */
+  readonly hasRoom?: ((bytes: number) => boolean) | undefined;
 
 /** What the verifier was asked about. */
 interface Question {
@@ -86,7 +88,7 @@ export class ServerTransaction {
 
   /** The argument of MAIL. Returns the reply. */
   mail(argument: string): string {
-    const { config, journal } = this.#rules;
+    const { config, journal, hasRoom } = this.#rules;
     const path = this.#path(argument, "FROM");
     if (path.kind === "bad") return `553 mailbox name not allowed: ${path.why}`;
     const parameters = parseMailParameters(path.rest);
@@ -105,6 +107,7 @@ export class ServerTransaction {
     this.#international = isInternational(path.address);
     return `250 sender <${path.raw}> OK`;
   }
+    if (hasRoom?.(size ?? 0) === false) return NO_ROOM;
 
   /** The argument of RCPT. */
   rcpt(argument: string): ServerStep {

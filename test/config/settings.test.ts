@@ -37,7 +37,12 @@ test("without options everything has its default", () => {
     {
       name: "",
       domain: null,
-      spool: { directory: "/var/spool/relayd", sync: true, shared: false },
+      spool: {
+        directory: "/var/spool/relayd",
+        sync: true,
+        shared: false,
+        minFree: { bytes: 10_485_760, percent: 10 },
+      },
       listener: {
         port: 25,
         interfaces: [],
@@ -259,7 +264,15 @@ test("our own numbers and words are taken", () => {
     directory: "/var/spool/relayd",
     sync: false,
     shared: true,
+    minFree: { bytes: 10_485_760, percent: 10 },
   });
+  assert.deepEqual(instanceOf(["--spool-min-free=50"]).spool.minFree, {
+    bytes: 52_428_800,
+    percent: 100,
+  });
+  const { minFree } = instanceOf(["--spool-min-free=5%"]).spool;
+  assert.equal(minFree.percent, 5);
+  assert.ok(minFree.bytes > 1e15);
 });
 
 test("--poll is a period, and 0 means on disconnect", () => {
