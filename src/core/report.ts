@@ -7,13 +7,14 @@ export interface Reporter {
   /**
    * Puts a report into the queue, as mail with the null sender; resolves when it would survive a
    * power cut. Does nothing for a null sender, and for recipients who asked for none (RFC 3461).
-   * Throws SPOOL_FULL or SPOOL_IO, and then nothing was queued.
+   * Nor for a message that is a report itself. Throws SPOOL_FULL or SPOOL_IO, and then nothing was queued.
    */
   report(report: Report): Promise<void>;
 }
 
 export interface Report {
-  readonly action: "failed" | "delayed";
+  /** relayed: handed on to a smarthost that will not report success; for those who asked for that. */
+  readonly action: "failed" | "delayed" | "relayed";
   readonly envelope: Envelope;
   /** Opens the content of the message; null when it is gone. */
   readonly content: () => Promise<Content | null>;
@@ -28,6 +29,8 @@ export interface RecipientReport {
   readonly recipient: string;
   /** What the smarthost said; null when it said nothing. */
   readonly reply: Reply | null;
+  /** What that answered, where it is known; "content" is the end of the data. */
+  readonly step?: "mail" | "rcpt" | "data" | "content";
   /** One line for people: "4.4.7 delivery time expired", "smtp error: ...". */
   readonly why: string;
   /** Enhanced status code of RFC 3463, "5.1.1", "4.4.7". */

@@ -33,6 +33,8 @@ export interface TransportSession {
   readonly tls: string;
   /** The id we authenticated as; "" when we did not. */
   readonly account: string;
+  /** The smarthost offers DSN (RFC 3461): who wants to hear of success hears it from there. */
+  readonly dsn: boolean;
 }
 
 /** Why a session could not be made ready, or ended. */

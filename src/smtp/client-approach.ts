@@ -105,6 +105,7 @@ export class Approach {
         to: this.#to,
         dialogue,
         extensions,
+        dsn: extensions.words.has("DSN"),
         account,
         tls: line.tls,
         peer: line.address,

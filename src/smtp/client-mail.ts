@@ -1,5 +1,6 @@
 /** What can be said about a message to this smarthost: the MAIL command, or why it cannot be sent. Pure. */
 import type { ClientSmtpWords } from "../core/config.ts";
+import { dsnOf } from "../core/dsn.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { decodeXtext, encodeXtext } from "../core/xtext.ts";
 import type { Extensions } from "./client-protocol.ts";
@@ -36,7 +37,7 @@ export function framing(envelope: Envelope, extensions: Extensions): "dot" | "ch
   return envelope.body === "binarymime" && canChunk(extensions) ? "chunk" : "dot";
 }
 
-/** "MAIL FROM:<x> BODY=... SMTPUTF8 AUTH=...", in this order. */
+/** "MAIL FROM:<x> BODY=... SMTPUTF8 AUTH=... RET=... ENVID=...", in this order. */
 export function mailCommand(envelope: Envelope, terms: MailTerms): string {
   const { words } = terms.extensions;
   let command = `MAIL FROM:<${envelope.from}>`;
@@ -47,7 +48,22 @@ export function mailCommand(envelope: Envelope, terms: MailTerms): string {
   if (framing(envelope, terms.extensions) === "chunk") command += " BODY=BINARYMIME";
   if (words.has("SMTPUTF8") && needsUtf8(envelope)) command += " SMTPUTF8";
   const auth = terms.account === "" ? "" : authParameter(envelope.mailFromAuthOut, terms);
-  return auth === "" ? command : `${command} AUTH=${auth}`;
+  if (auth !== "") command += ` AUTH=${auth}`;
+  if (!words.has("DSN")) return command;
+  const { ret, envid } = dsnOf(envelope.trailer);
+  if (ret !== null) command += ` RET=${ret}`;
+  return envid === null ? command : `${command} ENVID=${envid}`;
+}
+
+/** "RCPT TO:<x> NOTIFY=... ORCPT=..." for each recipient in turn (RFC 3461 5.2.1). */
+export function rcptCommands(envelope: Envelope, { words }: Extensions): readonly string[] {
+  const { recipients } = dsnOf(words.has("DSN") ? envelope.trailer : []);
+  return envelope.toRemote.map((recipient) => {
+    const { notify = null, orcpt = null } = recipients.get(recipient) ?? {};
+    let command = `RCPT TO:<${recipient}>`;
+    if (notify !== null) command += ` NOTIFY=${notify.join(",")}`;
+    return orcpt === null ? command : `${command} ORCPT=${orcpt}`;
+  });
 }
 
 function authParameter(wanted: string, terms: MailTerms): string {

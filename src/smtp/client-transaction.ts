@@ -17,6 +17,8 @@ export interface TransactionTerms {
   /** The whole command with its parameters, see `client-mail.ts`. */
   readonly mail: string;
   readonly recipients: readonly string[];
+  /** The whole command of each recipient, in the same order. */
+  readonly rcpt: readonly string[];
   readonly forwardTo: "all" | "some";
   readonly framing: "dot" | "chunk";
   /** MAIL and every RCPT in one write. */
@@ -49,8 +51,8 @@ export class Transaction implements Conversation {
   }
 
   start(): Step {
-    const { mail, recipients, pipelining } = this.#terms;
-    return pipelining ? say(mail, ...recipients.map(rcpt)) : say(mail);
+    const { mail, rcpt, pipelining } = this.#terms;
+    return pipelining ? say(mail, ...rcpt) : say(mail);
   }
 
   reply(reply: Reply, ended: boolean): Step {
@@ -98,7 +100,7 @@ export class Transaction implements Conversation {
   }
 
   #nextRecipient(): Step {
-    return say(rcpt(this.#terms.recipients[this.#answered] ?? ""));
+    return say(this.#terms.rcpt[this.#answered] ?? "");
   }
 
   #afterRecipient(reply: Reply): Step {
@@ -178,8 +180,6 @@ export class Transaction implements Conversation {
     return { kind: "done", close };
   }
 }
-
-const rcpt = (recipient: string): string => `RCPT TO:<${recipient}>`;
 
 /** A permanent refusal outranks a temporary one. */
 function worst(rejected: readonly RejectedRecipient[]): Reply {

@@ -1,5 +1,6 @@
 /** A command line as verb and argument, and the parameters of MAIL; every refusal with its exact reply. */
 import { isAscii } from "node:buffer";
+import { parseEnvid, parseNotify, parseOrcpt, parseRet, type RecipientDsn } from "../core/dsn.ts";
 import { decodeXtext, encodeXtext } from "../core/xtext.ts";
 import { hasControls } from "./mailbox.ts";
 
@@ -47,35 +48,62 @@ export interface MailParameters {
   /** xtext, "<>", or "" when not given. */
   readonly auth: string;
   readonly smtputf8: boolean;
+  /** As in `core/dsn.ts`; null when not given. */
+  readonly ret: "FULL" | "HDRS" | null;
+  readonly envid: string | null;
 }
 
-const NO_PARAMETERS: MailParameters = { size: null, body: "unknown", auth: "", smtputf8: false };
+const NO_PARAMETERS: MailParameters = {
+  size: null,
+  body: "unknown",
+  auth: "",
+  smtputf8: false,
+  ret: null,
+  envid: null,
+};
+
+/** What EHLO has offered. */
+export interface Offered {
+  readonly dsn: boolean;
+}
 
 /** The parameters of MAIL, or the reply that refuses them. */
-export function parseMailParameters(rest: string): MailParameters | string {
-  if (rest === "") return NO_PARAMETERS;
-  let found = NO_PARAMETERS;
+export function parseMailParameters(rest: string, { dsn }: Offered): MailParameters | string {
+  return parseParameters(rest, NO_PARAMETERS, (found, parts) => {
+    const { keyword } = parts;
+    const aboutReports = dsn && (keyword === "RET" || keyword === "ENVID");
+    return aboutReports ? mailDsn(found, parts) : mailParameter(found, parts);
+  });
+}
+
+const NO_DSN: RecipientDsn = { notify: null, orcpt: null };
+
+/** The parameters of RCPT, or the reply that refuses them. Without DSN there are none. */
+export function parseRcptParameters(rest: string, { dsn }: Offered): RecipientDsn | string {
+  return parseParameters(rest, NO_DSN, (found, parts) =>
+    dsn ? rcptDsn(found, parts) : unsupported(parts.keyword),
+  );
+}
+
+/** Each parameter may be there once. */
+function parseParameters<T>(
+  rest: string,
+  none: T,
+  take: (found: T, parts: Parameter) => T | string,
+): T | string {
+  if (rest === "") return none;
+  let found = none;
   const seen: string[] = [];
   for (const word of rest.split(/[ \t]+/)) {
     if (word === "") continue;
     const parts = parseParameter(word);
     if (parts === null || seen.includes(parts.keyword)) return BAD_PARAMETER;
     seen.push(parts.keyword);
-    const next = mailParameter(found, parts);
+    const next = take(found, parts);
     if (typeof next === "string") return next;
     found = next;
   }
   return found;
-}
-
-/** RCPT has no parameters that we know. Returns the reply that refuses what was given, or null. */
-export function refuseRcptParameters(rest: string): string | null {
-  for (const word of rest.split(/[ \t]+/)) {
-    if (word === "") continue;
-    const parts = parseParameter(word);
-    return parts === null ? BAD_PARAMETER : unsupported(parts.keyword);
-  }
-  return null;
 }
 
 const BAD_PARAMETER = "501 5.5.4 invalid parameter";
@@ -107,6 +135,30 @@ function mailParameter(found: MailParameters, { keyword, value }: Parameter) {
     case "SMTPUTF8":
       if (value !== null) return "553 mailbox name not allowed: invalid mail-from parameter";
       return { ...found, smtputf8: true };
+    default:
+      return unsupported(keyword);
+  }
+}
+
+function mailDsn(found: MailParameters, { keyword, value }: Parameter): MailParameters | string {
+  if (keyword === "RET") {
+    const ret = parseRet(value ?? "");
+    return ret === null ? BAD_PARAMETER : { ...found, ret };
+  }
+  const envid = parseEnvid(value ?? "");
+  return envid === null ? BAD_PARAMETER : { ...found, envid };
+}
+
+function rcptDsn(found: RecipientDsn, { keyword, value }: Parameter): RecipientDsn | string {
+  switch (keyword) {
+    case "NOTIFY": {
+      const notify = parseNotify(value ?? "");
+      return notify === null ? BAD_PARAMETER : { ...found, notify };
+    }
+    case "ORCPT": {
+      const orcpt = parseOrcpt(value ?? "");
+      return orcpt === null ? BAD_PARAMETER : { ...found, orcpt };
+    }
     default:
       return unsupported(keyword);
   }

@@ -225,6 +225,7 @@ export class ServerProtocol {
     if (smtp.chunking) lines.push("250-CHUNKING", "250-BINARYMIME");
     if (smtp.pipelining) lines.push("250-PIPELINING");
     if (smtp.smtputf8) lines.push("250-SMTPUTF8");
+    if (config.dsn) lines.push("250-DSN");
     lines.push("250 8BITMIME");
     return lines.join("\r\n");
   }

@@ -1,6 +1,7 @@
 /** MAIL, RCPT and VRFY: the addresses, their parameters, the verifier's answers, and the envelope they make. Pure. */
 import type { ServerAccounts, Trust } from "../core/auth.ts";
 import type { ListenerConfig } from "../core/config.ts";
+import { dsnLines, type RecipientDsn } from "../core/dsn.ts";
 import { displayAddress } from "../core/endpoint.ts";
 import { type Envelope, emptyEnvelope } from "../core/envelope.ts";
 import type { Journal, Peer } from "../core/events.ts";
@@ -10,7 +11,7 @@ import {
   afterWord,
   type MailParameters,
   parseMailParameters,
-  refuseRcptParameters,
+  parseRcptParameters,
 } from "./command.ts";
 import { hasControls, isInternational, type Path, parsePath } from "./mailbox.ts";
 import type { ServerAuth } from "./server-auth.ts";
@@ -21,9 +22,9 @@ export interface TransactionRules {
   readonly domain: string;
   readonly accounts: ServerAccounts;
   readonly journal: Journal;
-}
   /** Whether a message of this size may be stored now; absent: always. */
   readonly hasRoom?: ((bytes: number) => boolean) | undefined;
+}
 
 /** What the verifier was asked about. */
 interface Question {
@@ -31,6 +32,8 @@ interface Question {
   /** As the client wrote it. */
   readonly raw: string;
   readonly recipient: string;
+  /** null for VRFY. */
+  readonly dsn: RecipientDsn | null;
 }
 
 export class ServerTransaction {
@@ -44,6 +47,7 @@ export class ServerTransaction {
   #parameters: MailParameters | null = null;
   #toLocal: string[] = [];
   #toRemote: string[] = [];
+  readonly #reports = new Map<string, RecipientDsn>();
   #international = false;
   #question: Question | null = null;
 
@@ -83,6 +87,7 @@ export class ServerTransaction {
     this.#parameters = null;
     this.#toLocal = [];
     this.#toRemote = [];
+    this.#reports.clear();
     this.#international = false;
   }
 
@@ -91,7 +96,7 @@ export class ServerTransaction {
     const { config, journal, hasRoom } = this.#rules;
     const path = this.#path(argument, "FROM");
     if (path.kind === "bad") return `553 mailbox name not allowed: ${path.why}`;
-    const parameters = parseMailParameters(path.rest);
+    const parameters = parseMailParameters(path.rest, config);
     if (typeof parameters === "string") return parameters;
     const { size, smtputf8 } = parameters;
     if (config.maxSizeBytes > 0 && size !== null && size > config.maxSizeBytes) return TOO_BIG;
@@ -102,12 +107,12 @@ export class ServerTransaction {
       const text = "empty MAIL-FROM return path";
       journal.tell({ kind: "note", level: "warning", detail: true, text });
     }
+    if (hasRoom?.(size ?? 0) === false) return NO_ROOM;
     this.#from = path.address;
     this.#parameters = parameters;
     this.#international = isInternational(path.address);
     return `250 sender <${path.raw}> OK`;
   }
-    if (hasRoom?.(size ?? 0) === false) return NO_ROOM;
 
   /** The argument of RCPT. */
   rcpt(argument: string): ServerStep {
@@ -115,8 +120,8 @@ export class ServerTransaction {
     const path = this.#path(argument, "TO");
     if (path.kind === "bad") return reply(`550 ${path.why}`);
     if (path.raw === "") return reply("550 invalid empty mailbox");
-    const refusal = refuseRcptParameters(path.rest);
-    if (refusal !== null) return reply(refusal);
+    const dsn = parseRcptParameters(path.rest, config);
+    if (typeof dsn === "string") return reply(dsn);
     const smtputf8 = this.#parameters?.smtputf8 === true;
     if (config.smtp.smtputf8strict && !smtputf8 && isInternational(path.raw)) {
       return reply("550 invalid character in mailbox name");
@@ -124,7 +129,7 @@ export class ServerTransaction {
     if (this.#toLocal.length + this.#toRemote.length >= config.maxRecipients) {
       return reply("452 4.5.3 too many recipients");
     }
-    return this.#ask({ command: "RCPT", raw: path.raw, recipient: path.address });
+    return this.#ask({ command: "RCPT", raw: path.raw, recipient: path.address, dsn });
   }
 
   /** The argument of VRFY. */
@@ -133,7 +138,7 @@ export class ServerTransaction {
     if (raw === "" || hasControls(raw)) return reply("550 invalid mailbox");
     const path = raw.startsWith("<") ? this.#parse(raw) : null;
     const recipient = path?.kind === "path" && path.rest === "" ? path.address : raw;
-    return this.#ask({ command: "VRFY", raw, recipient });
+    return this.#ask({ command: "VRFY", raw, recipient, dsn: null });
   }
 
   /** The verifier's answer to the last question. */
@@ -161,6 +166,11 @@ export class ServerTransaction {
       clientCertificate: certificate,
       mailFromAuthIn: this.#parameters?.auth ?? "",
       utf8Mailboxes: this.#international,
+      trailer: dsnLines({
+        ret: this.#parameters?.ret ?? null,
+        envid: this.#parameters?.envid ?? null,
+        recipients: this.#reports,
+      }),
     };
   }
 
@@ -215,7 +225,7 @@ export class ServerTransaction {
   }
 
   #accepted(
-    { raw }: Question,
+    { raw, dsn }: Question,
     answer: Extract<Verification, { kind: "local" | "remote" }>,
   ): string {
     this.#international ||= isInternational(raw.slice(0, raw.lastIndexOf("@") + 1));
@@ -225,6 +235,7 @@ export class ServerTransaction {
     }
     this.#international ||= isInternational(answer.address);
     this.#toRemote.push(answer.address);
+    if (dsn !== null) this.#reports.set(answer.address, dsn);
     return `250 recipient <${raw}> OK`;
   }
 }

@@ -9,7 +9,14 @@ import type {
   Trouble,
 } from "../core/transport.ts";
 import { Approach, type Live, overdueText, type TransportTerms } from "./client-approach.ts";
-import { framing, leniencies, type MailTerms, mailCommand, unsendable } from "./client-mail.ts";
+import {
+  framing,
+  leniencies,
+  type MailTerms,
+  mailCommand,
+  rcptCommands,
+  unsendable,
+} from "./client-mail.ts";
 import { connectionTrouble } from "./client-protocol.ts";
 import { type ClientTlsFiles, openClientTls } from "./client-tls.ts";
 import { Transaction } from "./client-transaction.ts";
@@ -112,6 +119,7 @@ class SmtpTransport implements Transport {
     return new Transaction({
       mail: mailCommand(envelope, terms),
       recipients: envelope.toRemote,
+      rcpt: rcptCommands(envelope, live.extensions),
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
       pipelining: config.smtp.pipelining && live.extensions.words.has("PIPELINING"),
