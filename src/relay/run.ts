@@ -138,6 +138,7 @@ export class Run {
   async #takeOne(id: MessageId, router: Filter | null, free: boolean): Promise<boolean> {
     const lease = await this.#at.store.lease(id);
     if (lease === null) return true;
+    this.#at.retrying?.agenda.forget(id);
     const address = addressOf(lease);
     const key = laneKey(lease);
     if (key === USUAL && !free) {

@@ -203,7 +203,7 @@ test("openLog() writes the text lines of each verbosity to standard error", asyn
     using at = bench();
     const journal = at.open({ verbosity }).journal("");
     assert.equal(journal.detail, verbosity > 0);
-    for (const event of EVENTS.slice(-9)) journal.tell(event);
+    for (const event of EVENTS.slice(-12)) journal.tell(event);
     return at.lines().map((line) => line.replace("relayd: ", ""));
   };
   assert.equal(

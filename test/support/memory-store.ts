@@ -21,7 +21,12 @@ export class MemoryStore implements Store {
   put(envelope: Partial<Envelope> = {}, content: string | null = "Subject: x\r\n\r\n"): MessageId {
     const id = newMessageId(1, 1, ++this.#counter);
     this.kept.set(id, {
-      envelope: { ...emptyEnvelope, toRemote: ["bob@example.net"], ...envelope },
+      envelope: {
+        ...emptyEnvelope,
+        from: "alice@example.com",
+        toRemote: ["bob@example.net"],
+        ...envelope,
+      },
       content: content === null ? null : Buffer.from(content, "latin1"),
       state: "queued",
       reason: null,

@@ -1,0 +1,297 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RetryConfig } from "../../src/core/config.ts";
+import type { Envelope } from "../../src/core/envelope.ts";
+import type { MessageId } from "../../src/core/message-id.ts";
+import type { Report } from "../../src/core/report.ts";
+import { retryStateOf } from "../../src/core/retry-state.ts";
+import type { Receipt, RejectedRecipient, Trouble } from "../../src/core/transport.ts";
+import { Agenda } from "../../src/relay/agenda.ts";
+import type { Stations } from "../../src/relay/journey.ts";
+import { Retrying } from "../../src/relay/retrying.ts";
+import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
+import { run, stations } from "../support/stations.ts";
+
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+const retry: RetryConfig = { delaysMs: [MINUTE, 10 * MINUTE], expireMs: 5 * DAY };
+
+/** Stations with a clock that only the test moves, which begins when the store's messages come (second 1). */
+function house(changes: Partial<Stations> = {}) {
+  const made = stations();
+  let ms = 2000;
+  const clock = {
+    now: () => ms,
+    monotonic: () => ms,
+    sleep: async () => await Promise.reject(new Error("nobody waits here")),
+  };
+  const agenda = new Agenda({ retry, monotonic: clock.monotonic, random: () => 0.5 });
+  const { journal } = made.at;
+  const reports: Report[] = [];
+  const at: Stations = {
+    ...made.at,
+    recipients: "some",
+    clock,
+    retrying: new Retrying({ retry, agenda, journal, now: clock.now }),
+    reporter: {
+      report: async (report) => {
+        reports.push(report);
+      },
+    },
+    ...changes,
+  };
+  const pass = (time: number) => {
+    ms += time;
+  };
+  const kinds = () => made.events.map(({ kind }) => kind);
+  return { ...made, at, agenda, pass, kinds, reports };
+}
+
+const temporary = { code: 451, text: "4.3.2 come back" };
+const permanent = { code: 550, text: "5.1.1 nobody" };
+
+function refuses(reply: typeof temporary, ended = false): Receipt {
+  return { kind: "refused", step: "content", reply, rejected: [], ended };
+}
+
+function lost(unknown: boolean): Receipt {
+  const trouble: Trouble = {
+    kind: "connection",
+    connected: true,
+    why: "peer disconnected",
+    reply: null,
+  };
+  return { kind: "lost", trouble, unknown };
+}
+
+const always = (receipt: Receipt) => new ScriptedTransport(() => receipt);
+
+test("a temporary refusal is tried again when its time has come, and not before", async () => {
+  const { at, store, agenda, pass, events } = house();
+  const id = store.put();
+  const refusing = always(refuses(temporary));
+  assert.deepEqual(await run(at, async () => refusing), { tried: 1, error: null });
+  assert.equal(store.kept.get(id)?.state, "queued");
+  assert.deepEqual(retryStateOf(store.kept.get(id)?.envelope as Envelope), {
+    tries: 1,
+    next: 62,
+    unknown: 0,
+    warned: 0,
+    failed: [],
+  });
+  assert.equal(agenda.next(), MINUTE);
+  const told = events.find(({ kind }) => kind === "message.deferred");
+  assert.ok(told?.kind === "message.deferred" && told.retrySeconds === 60 && !told.unknown);
+  const good = new ScriptedTransport();
+  assert.equal((await run(at, async () => good)).tried, 0);
+  pass(MINUTE);
+  assert.equal((await run(at, async () => good)).tried, 1);
+  assert.equal(store.kept.size, 0);
+  assert.equal(agenda.next(), null);
+});
+
+test("the gaps grow, and the last one repeats", async () => {
+  const { at, store, agenda, pass } = house();
+  store.put();
+  const gaps: (number | null)[] = [];
+  for (let n = 0; n < 4; n++) {
+    await run(at, async () => always(refuses(temporary)));
+    gaps.push(agenda.next());
+    pass(agenda.next() ?? 0);
+  }
+  assert.deepEqual(gaps, [MINUTE, 10 * MINUTE, 10 * MINUTE, 10 * MINUTE]);
+});
+
+test("whoever asks in person has everything tried at once", async () => {
+  const { at, store } = house();
+  store.put();
+  await run(at, async () => always(refuses(temporary)));
+  await run(at, async () => new ScriptedTransport(), { forced: true });
+  assert.equal(store.kept.size, 0);
+});
+
+test("the schedule survives a restart, in the envelope", async () => {
+  const first = house();
+  const id = first.store.put();
+  await run(first.at, async () => always(refuses(temporary)));
+  const envelope = first.store.kept.get(id)?.envelope ?? assert.fail();
+  const second = house();
+  second.store.put(envelope);
+  const transport = new ScriptedTransport();
+  assert.equal((await run(second.at, async () => transport)).tried, 0);
+  assert.equal(second.agenda.next(), MINUTE);
+  second.pass(MINUTE);
+  assert.equal((await run(second.at, async () => transport)).tried, 1);
+});
+
+test("each recipient has a fate of its own: who has it never gets it again", async () => {
+  const { at, store, pass, reports } = house();
+  const id = store.put({ toRemote: ["a@x.test", "b@x.test", "c@x.test"] });
+  const rejected: RejectedRecipient[] = [
+    { recipient: "b@x.test", reply: temporary },
+    { recipient: "c@x.test", reply: permanent },
+  ];
+  await run(at, async () =>
+    always({ kind: "accepted", reply: { code: 250, text: "ok" }, rejected }),
+  );
+  assert.deepEqual(store.kept.get(id)?.envelope.toRemote, ["b@x.test"]);
+  assert.deepEqual(
+    reports.map(({ action, recipients }) => [action, recipients.map((one) => one.recipient)]),
+    [["failed", ["c@x.test"]]],
+  );
+  assert.equal(reports[0]?.recipients[0]?.status, "5.1.1");
+  pass(MINUTE);
+  const second = new ScriptedTransport();
+  await run(at, async () => second);
+  assert.deepEqual(second.sent[0]?.toRemote, ["b@x.test"]);
+  // Everybody has been dealt with: it is set aside for the one who never got it.
+  assert.deepEqual(store.kept.get(id)?.reason, {
+    text: "5.1.1 nobody",
+    code: 550,
+    recipients: ["c@x.test"],
+  });
+  assert.deepEqual(store.kept.get(id)?.envelope.trailer, []);
+  assert.equal(reports.length, 1);
+});
+
+test("a permanent refusal is final at once", async () => {
+  const { at, store, reports } = house();
+  const id = store.put();
+  await run(at, async () => always(refuses(permanent)));
+  assert.equal(store.kept.get(id)?.state, "bad");
+  assert.equal(store.kept.get(id)?.reason?.code, 550);
+  assert.equal(reports.length, 1);
+});
+
+test("an answer that was lost after the final dot is remembered, and tried again late", async () => {
+  const { at, store, agenda, events } = house();
+  const id = store.put();
+  await run(at, async () => always(lost(true)));
+  assert.equal(retryStateOf(store.kept.get(id)?.envelope as Envelope).unknown, 1);
+  assert.equal(agenda.next(), 60 * MINUTE);
+  assert.ok(events.some((event) => event.kind === "message.deferred" && event.unknown));
+});
+
+test("a connection lost before the end is tried again soon", async () => {
+  const { at, store, agenda } = house();
+  store.put();
+  await run(at, async () => always(lost(false)));
+  assert.equal(agenda.next(), MINUTE);
+});
+
+test("mail expires: it is set aside with what was last said, and its sender told", async () => {
+  const { at, store, pass, reports } = house();
+  const id = store.put();
+  pass(6 * DAY);
+  await run(at, async () => always(refuses(temporary)));
+  assert.equal(store.kept.get(id)?.reason?.text, "delivery time expired: 4.3.2 come back");
+  assert.equal(reports[0]?.recipients[0]?.status, "4.4.7");
+});
+
+test("the site's own trouble pauses the smarthost, is told once, and fails no mail", async () => {
+  for (const kind of ["authentication", "tls", "connection"] as const) {
+    const { at, store, agenda, pass, kinds } = house();
+    const ids = [store.put(), store.put()];
+    const trouble: Trouble = { ...cannotConnect, kind, connected: true, why: `${kind} trouble` };
+    const broken = new ScriptedTransport(
+      () => accepted,
+      () => (kind === "connection" ? cannotConnect : trouble),
+    );
+    await run(at, async () => broken);
+    assert.deepEqual(
+      ids.map((id) => store.kept.get(id)?.state),
+      ["queued", "queued"],
+    );
+    assert.equal(broken.prepared.length, 1);
+    // Asked again before its time, the smarthost is left alone.
+    await run(at, async () => broken);
+    assert.equal(broken.prepared.length, 1);
+    pass(agenda.next() ?? 0);
+    await run(at, async () => broken);
+    assert.equal(broken.prepared.length, 2);
+    assert.equal(kinds().filter((one) => one === "smarthost.paused").length, 1);
+    pass(agenda.next() ?? 0);
+    await run(at, async () => new ScriptedTransport());
+    assert.equal(store.kept.size, 0, kind);
+    assert.equal(kinds().filter((one) => one === "smarthost.resumed").length, 1);
+  }
+});
+
+test("mail expires while its smarthost is paused, too", async () => {
+  const { at, store, pass } = house();
+  const old = store.put();
+  const broken = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  await run(at, async () => broken);
+  pass(6 * DAY);
+  const young = store.put({}, "new\r\n");
+  store.kept.get(young);
+  await run(at, async () => broken);
+  await run(at, async () => broken, { forced: false });
+  const states = [...store.kept.values()].map((one) => one.state);
+  assert.ok(store.kept.get(old)?.state === "bad" || states.includes("bad"));
+});
+
+test("a fallback takes over when the first smarthost cannot be used", async () => {
+  const { at, store } = house({
+    route: ({ clientAccountSelector: account }) => [
+      { address: "first.test:587", account },
+      { address: "second.test:587", account },
+    ],
+  });
+  store.put();
+  store.put();
+  const transport = new ScriptedTransport(
+    () => accepted,
+    (to) => (to.address.startsWith("first") ? cannotConnect : null),
+  );
+  assert.equal((await run(at, async () => transport)).error, null);
+  assert.equal(store.kept.size, 0);
+  assert.deepEqual(
+    transport.prepared.map(({ address }) => address),
+    ["first.test:587", "second.test:587", "second.test:587"],
+  );
+});
+
+test("a sender is told once of mail that has waited long", async () => {
+  const { at, store, pass, reports } = house({ delayWarningSeconds: 4 * 3600 });
+  const id = store.put();
+  for (let n = 0; n < 5; n++) {
+    pass(3 * 3_600_000);
+    await run(at, async () => always(refuses(temporary)));
+  }
+  assert.deepEqual(
+    reports.map(({ action }) => action),
+    ["delayed"],
+  );
+  assert.ok((reports[0]?.retriedUntil ?? 0) > 5 * 86_400);
+  assert.ok(retryStateOf(store.kept.get(id)?.envelope as Envelope).warned > 0);
+});
+
+test("a smarthost that hangs up on three messages in a row is left alone", async () => {
+  const { at, store, agenda, kinds } = house();
+  for (let n = 0; n < 5; n++) store.put();
+  const transport = always(lost(false));
+  await run(at, async () => transport);
+  assert.equal(transport.sent.length, 3);
+  assert.equal(kinds().filter((one) => one === "smarthost.paused").length, 1);
+  assert.equal(store.kept.size, 5);
+  assert.ok(agenda.next() !== null);
+});
+
+test("Agenda forgets what is not in the queue any more", () => {
+  const agenda = new Agenda({ retry, monotonic: () => 0, random: () => 0 });
+  const [gone, there] = ["emailrelay.1.1.1" as MessageId, "emailrelay.1.1.2" as MessageId];
+  agenda.defer(gone, 5000);
+  agenda.defer(there, 50_000);
+  agenda.keep([there], new Set());
+  assert.equal(agenda.next(), 50_000);
+});
+
+test("Agenda cuts what only a changed clock can have made so long", () => {
+  const agenda = new Agenda({ retry, monotonic: () => 0, random: () => 0 });
+  agenda.defer("emailrelay.1.1.1" as MessageId, 365 * DAY);
+  assert.ok((agenda.next() ?? 0) <= 67 * MINUTE);
+});
