@@ -15,6 +15,8 @@ export interface CatcherReplies {
   readonly rcpt?: (line: string) => string | undefined;
   readonly data?: string;
   readonly dot?: (caught: Caught) => string | undefined;
+  /** The answer to the end of the data comes after this. */
+  readonly waits?: (caught: Caught) => Promise<void>;
 }
 
 /** A smarthost for tests: keeps messages byte for byte (latin1) and answers as told. */
@@ -28,7 +30,7 @@ export interface Catcher {
   close(): Promise<void>;
 }
 
-export async function openCatcher(replies: CatcherReplies = {}): Promise<Catcher> {
+export async function openCatcher(replies: CatcherReplies = {}, wanted = 0): Promise<Catcher> {
   const messages: Caught[] = [];
   const commands: string[] = [];
   const waiting = new Set<() => void>();
@@ -42,7 +44,7 @@ export async function openCatcher(replies: CatcherReplies = {}): Promise<Catcher
       for (const look of waiting) look();
     });
   });
-  const port = await listen(server);
+  const port = await listen(server, wanted);
   const close = async () => {
     for (const socket of sockets) socket.destroy();
     await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -67,8 +69,8 @@ export async function openCatcher(replies: CatcherReplies = {}): Promise<Catcher
   };
 }
 
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+async function listen(server: Server, wanted = 0): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(wanted, "127.0.0.1", resolve));
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
 }
@@ -101,7 +103,8 @@ function talk(
     const answer = replies.dot?.(caught) ?? "250 caught";
     if (answer.startsWith("2")) keep(caught);
     to = [];
-    say(answer);
+    if (replies.waits === undefined) say(answer);
+    else void replies.waits(caught).then(() => say(answer));
   };
   const command = (line: string) => {
     commands.push(line);
