@@ -22,13 +22,17 @@ export interface PathRules {
 
 const BAD_CHARACTER = "invalid character in mailbox name";
 
-/** Reads what stands after the colon. Source: R7.4, RFC 5321 4.1.2; liberal beyond that, as E-MailRelay is. */
+/**
+ * Reads what stands after the colon. Blanks at the ends of an address are refused: an envelope file does not
+ * keep them, so that "< >" would come back as the null path. Source: R7.4, RFC 5321 4.1.2; liberal
+ * beyond that, as E-MailRelay is.
+ */
 export function parsePath(text: string, rules: PathRules): Path {
   const start = skipBlanks(text, 0);
   const cut = text.startsWith("<", start) ? bracketed(text, start) : bare(text, start, rules);
   if (typeof cut === "string") return { kind: "bad", why: cut };
   const { raw, rest } = cut;
-  if (UNFIT.test(raw) || raw.startsWith("@") || raw.endsWith("@")) {
+  if (UNFIT.test(raw) || /^[@ ]|[@ ]$/.test(raw)) {
     return { kind: "bad", why: BAD_CHARACTER };
   }
   return { kind: "path", raw, address: rules.alabels ? withAsciiDomain(raw) : raw, rest };
