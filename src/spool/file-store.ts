@@ -114,12 +114,12 @@ export class FileStore implements Store {
   }
 
   async ready(): Promise<readonly MessageId[]> {
-    if (this.#givenUp.size > 0) await this.recover();
+    if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready();
   }
 
   async lease(id: MessageId): Promise<Lease | null> {
-    this.#holders.enter();
+    this.#holders.enter("forwarder");
     if (this.#inHand(id)) return null;
     this.#leases.add(id);
     const envelope = this.#take(id);
