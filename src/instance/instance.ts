@@ -110,7 +110,10 @@ export class Instance {
   /** Begins to forward as configured. */
   start(): void {
     const { config, eager } = this.#options;
-    for (const { kind, address } of this.#servers.listening()) {
+    const order = ["smtp", "admin", "pop"];
+    const listening = this.#servers.listening();
+    listening.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+    for (const { kind, address } of listening) {
       this.#journal.tell({ kind: "listener.opened", server: kind, address });
     }
     const { forward, pop } = config;
