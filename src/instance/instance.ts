@@ -15,7 +15,6 @@ import { type OpenTransport, openClient } from "./client.ts";
 import { controlOf } from "./control.ts";
 import { type Filters, openFilters } from "./filters.ts";
 import type { InstanceOptions, Reloadable } from "./options.ts";
-import { reporting } from "./reports.ts";
 import { Servers } from "./servers.ts";
 import { Tidings } from "./tidings.ts";
 import { waysOut } from "./ways-out.ts";
@@ -60,13 +59,8 @@ export class Instance {
       journal: this.#journal,
       requestRun: (reason) => this.forward(reason),
       clock,
-      ...reporting(config.reports, {
-        store: opened.store,
-        domain: options.domain,
-        clock,
-        journal: this.#journal,
-        requestRun: (reason) => this.forward(reason),
-      }),
+      reporter: null,
+      delayWarningSeconds: null,
     };
     const immediate = forwarding?.immediate === true;
     const room = new FreeRoom({ ...config.spool, journal: this.#journal, clock });
@@ -116,10 +110,7 @@ export class Instance {
   /** Begins to forward as configured. */
   start(): void {
     const { config, eager } = this.#options;
-    const order = ["smtp", "admin", "pop"];
-    const listening = this.#servers.listening();
-    listening.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-    for (const { kind, address } of listening) {
+    for (const { kind, address } of this.#servers.listening()) {
       this.#journal.tell({ kind: "listener.opened", server: kind, address });
     }
     const { forward, pop } = config;

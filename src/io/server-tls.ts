@@ -1,4 +1,5 @@
 /** TLS for the server: keys, certificates and CAs from PEM files, and the handshake on an open connection. */
+import { constants } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -67,6 +68,8 @@ function versionOptions({ min, max }: TlsVersions): SecureContextOptions {
   const minVersion = min ?? (oldMax ? "TLSv1" : "TLSv1.2");
   const old = minVersion === "TLSv1" || minVersion === "TLSv1.1";
   return {
+    // A handshake costs us more than the client: one is enough. Node lets clients have as many as they like.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     minVersion,
     maxVersion: max ?? "TLSv1.3",
     // OpenSSL 3 has no cipher for the old versions at its default security level.
