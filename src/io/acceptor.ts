@@ -7,6 +7,7 @@ import { describeError } from "../core/errors.ts";
 import type { Journal, Peer, ServerKind } from "../core/events.ts";
 import { bind, boundAddress, places, type UnixRights } from "./bind.ts";
 import { ClientCount } from "./client-count.ts";
+import { asRoot } from "./identity.ts";
 import { remoteReason } from "./local-peer.ts";
 
 export interface AcceptorOptions {
@@ -123,7 +124,8 @@ export class Acceptor {
     const closing = this.#servers.splice(0).map(
       (server) =>
         new Promise<void>((resolve) => {
-          server.close(() => resolve());
+          // Which removes unix sockets: they were made by root.
+          asRoot(() => server.close(() => resolve()));
         }),
     );
     await Promise.all(closing);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,6 +81,25 @@ test("a unix socket serves local clients, has its rights, and goes away at the e
     assert.equal(await client.reply(), "250 message processed");
     assert.equal(listening.messages[0]?.submission.envelope.client, "/");
     assert.match(listening.messages[0]?.content ?? "", /^Received: from x \(\[\/\]\) by /);
+  }
+  assert.equal(existsSync(path), false);
+});
+
+const notRoot = process.getuid?.() === 0 ? false : "only root can give up its rights";
+
+test("a unix socket that root made goes away when rights were given up", {
+  skip: notRoot,
+}, async () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "smtp");
+  chmodSync(folder.path, 0o755);
+  const listening = await testListener({ config: { interfaces: [{ kind: "unix", path }] } });
+  assert.equal(existsSync(path), true);
+  process.seteuid?.(1);
+  try {
+    await listening.listener.close();
+  } finally {
+    process.seteuid?.(0);
   }
   assert.equal(existsSync(path), false);
 });
