@@ -33,10 +33,6 @@ export async function answer(question: Question, desk: Desk): Promise<readonly s
     case "unfail-all":
       await control.unfailAll();
       return [];
-    case "forward":
-      if (!control.forwards) return [NO_SMARTHOST];
-      control.forward();
-      return ["OK"];
     case "status":
       return desk.status();
     case "pid":

@@ -1,10 +1,12 @@
 /** One line of an administrator, understood. Pure. Source: R14, observed, E-MailRelay 2.6. */
 
 /** What is about the connection itself, and what has an answer. */
-export type Command = Bare<"flush" | "notify" | "quit" | "terminate" | "unknown"> | Question;
+export type Command =
+  | Bare<"flush" | "forward" | "notify" | "quit" | "terminate" | "unknown">
+  | Question;
 
 export type Question =
-  | Bare<"blank" | "failures" | "forward" | "help" | "list" | "pid" | "status" | "unfail-all">
+  | Bare<"blank" | "failures" | "help" | "list" | "pid" | "status" | "unfail-all">
   | { readonly kind: "info"; readonly topic: Topic }
   /** 0: ask the block lists again. */
   | { readonly kind: "dnsbl"; readonly seconds: number }

@@ -142,6 +142,7 @@ export class AdminSession {
     const { terminate } = this.#house;
     if (command.kind === "notify") this.#notified = true;
     else if (command.kind === "flush") this.#flush();
+    else if (command.kind === "forward") this.#forward();
     else if (command.kind === "quit") this.#close("quit", "linger");
     else if (command.kind === "unknown") this.#refuse();
     else if (command.kind !== "terminate") this.#answer(command);
@@ -159,6 +160,13 @@ export class AdminSession {
     this.#unknown += 1;
     if (this.#unknown >= MAX_UNKNOWN) this.#close("too many unknown commands", "linger");
     else this.#reply(["error: unrecognised command"]);
+  }
+
+  /** The answer comes before the events of what it starts. */
+  #forward(): void {
+    const { control } = this.#house;
+    this.#reply([control.forwards ? "OK" : NO_SMARTHOST]);
+    if (control.forwards) control.forward();
   }
 
   /** The client may go on with other commands meanwhile. */

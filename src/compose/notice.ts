@@ -1,7 +1,7 @@
-/** The mail that tells a sender, or root, that a message could not be delivered. nodemailer makes the MIME. */
+/** The mail that tells a sender, or root, that a message could not be delivered, as E-MailRelay's script words it. */
 import { Readable } from "node:stream";
-import MimeNode from "nodemailer/lib/mime-node";
 import type { Envelope } from "../core/envelope.ts";
+import { oneLine, type Part, writeMail } from "./mail.ts";
 import type { Original } from "./original.ts";
 
 export interface NoticeFacts {
@@ -26,44 +26,25 @@ export function noticeRecipient(envelope: Envelope): string {
 
 /** The whole notice with CRLF line ends. The original is in it byte for byte. */
 export function composeNotice(facts: NoticeFacts): Readable {
-  const { original } = facts;
-  const notice = new MimeNode("multipart/mixed", {
-    disableFileAccess: true,
-    disableUrlAccess: true,
-    hostname: facts.host,
-  });
-  notice.setHeader({
-    // As an object: as a text "a,b@c" would be two addresses.
-    ...(isBare(facts.to) ? {} : { To: { address: facts.to } }),
-    ...(isBare(facts.from) ? {} : { From: headerText(facts.from) }),
-    Subject: "Your e-mail could not be delivered",
-    Date: new Date(facts.now),
-    "Auto-Submitted": "auto-replied",
-  });
-  notice.createChild("text/plain; charset=utf-8").setContent(noticeText(facts));
-  if (original !== null) {
-    const embedded = notice.createChild("message/rfc822");
-    const eightBit = original.bytes.some((byte) => byte > 0x7f);
-    embedded.setHeader("Content-Transfer-Encoding", eightBit ? "8bit" : "7bit");
-    embedded.setHeader("Content-Disposition", "inline");
-    embedded.setContent(original.bytes);
-  }
-  return Readable.from(after(bareLines(facts), notice.createReadStream()));
+  const { original, from, to, host, now } = facts;
+  const text: Part = { kind: "text", text: noticeText(facts) };
+  return Readable.from(
+    writeMail({
+      type: "mixed",
+      from,
+      to,
+      subject: "Your e-mail could not be delivered",
+      fields: { "Auto-Submitted": "auto-replied" },
+      now,
+      host,
+      parts: original === null ? [text] : [text, attached(original)],
+    }),
+  );
 }
 
-/** "root", "postmaster": local accounts, which the library would put into angle brackets or drop. */
-function isBare(address: string): boolean {
-  return /^[\w.-]+$/.test(address);
-}
-
-function bareLines({ from, to }: NoticeFacts): string {
-  const fromLine = isBare(from) ? `From: ${from}\r\n` : "";
-  return isBare(to) ? `${fromLine}To: ${to}\r\n` : fromLine;
-}
-
-async function* after(first: string, rest: Readable): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(first);
-  yield* rest;
+function attached({ bytes }: Original): Part {
+  const encoding = bytes.some((byte) => byte > 0x7f) ? "8bit" : "7bit";
+  return { kind: "bytes", type: "message/rfc822", encoding, bytes };
 }
 
 function noticeText({ envelope, original }: NoticeFacts): string {
@@ -77,7 +58,7 @@ function noticeText({ envelope, original }: NoticeFacts): string {
   else if (original.shortened) {
     lines.push(`The message is too large (${original.size} bytes): only its header is attached.`);
   } else lines.push("The message is attached.");
-  return `${lines.map(headerText).join("\r\n")}\r\n`;
+  return `${lines.map(oneLine).join("\r\n")}\r\n`;
 }
 
 /** One line for each attempt that failed, oldest first. */
@@ -87,9 +68,4 @@ function reasons({ trailer }: Envelope): string[] {
     .filter((line) => line.startsWith(prefix))
     .map((line) => `Reason: ${line.slice(prefix.length).trim()}`);
   return lines.length > 0 ? lines : ["Reason: unknown"];
-}
-
-/** On one line, whatever the message says: nothing of it can become a header of the notice. */
-function headerText(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ").trim();
 }

@@ -15,6 +15,7 @@ import { type OpenTransport, openClient } from "./client.ts";
 import { controlOf } from "./control.ts";
 import { type Filters, openFilters } from "./filters.ts";
 import type { InstanceOptions, Reloadable } from "./options.ts";
+import { reporting } from "./reports.ts";
 import { Servers } from "./servers.ts";
 import { Tidings } from "./tidings.ts";
 import { waysOut } from "./ways-out.ts";
@@ -59,8 +60,13 @@ export class Instance {
       journal: this.#journal,
       requestRun: (reason) => this.forward(reason),
       clock,
-      reporter: null,
-      delayWarningSeconds: null,
+      ...reporting(config.reports, {
+        store: opened.store,
+        domain: options.domain,
+        clock,
+        journal: this.#journal,
+        requestRun: (reason) => this.forward(reason),
+      }),
     };
     const immediate = forwarding?.immediate === true;
     const room = new FreeRoom({ ...config.spool, journal: this.#journal, clock });
@@ -110,7 +116,10 @@ export class Instance {
   /** Begins to forward as configured. */
   start(): void {
     const { config, eager } = this.#options;
-    for (const { kind, address } of this.#servers.listening()) {
+    const order = ["smtp", "admin", "pop"];
+    const listening = this.#servers.listening();
+    listening.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+    for (const { kind, address } of listening) {
       this.#journal.tell({ kind: "listener.opened", server: kind, address });
     }
     const { forward, pop } = config;

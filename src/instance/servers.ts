@@ -38,16 +38,16 @@ export class Servers {
     this.#options = options;
   }
 
-  /** Opens the ports of all. Throws BIND, TLS_SETUP, SECRETS_SYNTAX, CONFIG_INVALID. */
+  /** Opens the ports of all, SMTP last: who can send mail finds the others open. Throws BIND, TLS_SETUP, SECRETS_SYNTAX, CONFIG_INVALID. */
   async open(): Promise<void> {
     const { listener, pop, admin } = this.#options.instance.config;
-    if (listener !== null) await this.#openSmtp(listener);
-    if (pop !== null) await this.#openPop(pop);
     if (admin !== null) await this.#openAdmin(admin);
+    if (pop !== null) await this.#openPop(pop);
+    if (listener !== null) await this.#openSmtp(listener);
   }
 
   /** What is listened on, with its kind. */
-  listening(): readonly { readonly kind: ServerKind; readonly address: string }[] {
+  listening(): { readonly kind: ServerKind; readonly address: string }[] {
     return this.#open.flatMap(({ kind, server }) =>
       server.addresses().map((address) => ({ kind, address })),
     );

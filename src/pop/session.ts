@@ -40,6 +40,8 @@ export interface PopHouse {
 }
 
 const SHUTTING_DOWN = "shutting down";
+/** How long our last words have to arrive at a client that does not close its side, when the program ends. */
+const PARTING_MS = 500;
 const DISCONNECTED = "peer disconnected";
 
 export interface PopSessionOptions {
@@ -112,7 +114,8 @@ export class PopSession implements Connection {
 
   drain(): void {
     this.#draining = true;
-    if (!this.#over && this.#work === "none") this.#finishAfter("", SHUTTING_DOWN);
+    if (this.#over) this.#partSoon();
+    else if (this.#work === "none") this.#finishAfter("", SHUTTING_DOWN);
   }
 
   destroy(): void {
@@ -380,5 +383,11 @@ export class PopSession implements Connection {
     this.#patience.linger(this.#house.clock.monotonic());
     this.#input.clear();
     this.#house.journal.tell({ kind: "session.closed", server: "pop", peer: this.#peer, why });
+    if (why === SHUTTING_DOWN) this.#partSoon();
+  }
+
+  /** A client that does not close its side must not hold up the end of the program. */
+  #partSoon(): void {
+    setTimeout(() => this.#wire.destroy(), PARTING_MS).unref();
   }
 }

@@ -8,9 +8,9 @@ import type { Outbound, Routed } from "./journey.ts";
 
 /** Leased messages that wait in one lane at most: the rest is left in the queue for the other forwarders. */
 const MAX_WAITING = 100;
-/** A connection that has served so many messages may get another one beside it. */
-const GROWS_AFTER = 10;
-/** And so does one that has been busy with a message for so long. */
+/** With so many messages to come for each connection, another one is worth its while. */
+const MANY = 50;
+/** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 
 export interface LaneOptions {
@@ -22,6 +22,8 @@ export interface LaneOptions {
   readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<void>;
   /** True when nothing more is to be sent this way. */
   readonly closed: () => boolean;
+  /** Messages to come, roughly, besides those that wait here. */
+  readonly backlog: () => number;
   readonly monotonic: () => number;
   /** Resolves after so many milliseconds; rejects when the signal is aborted. */
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -31,7 +33,6 @@ export class Lane {
   readonly #options: LaneOptions;
   readonly #waiting: Routed[] = [];
   readonly #workers: Worker[] = [];
-  #done = 0;
   /** Called when a worker has finished a message. */
   #listeners: (() => void)[] = [];
 
@@ -101,7 +102,7 @@ export class Lane {
     if (count >= this.#options.parallel) return false;
     const now = this.#options.monotonic();
     const slow = this.#workers.every(({ busy, since }) => busy && now - since >= SLOW_MS);
-    return slow || this.#done >= GROWS_AFTER * count || this.#waiting.length >= GROWS_AFTER * count;
+    return slow || this.#waiting.length + this.#options.backlog() >= MANY * count;
   }
 
   #dispatch(): void {
@@ -123,7 +124,6 @@ export class Lane {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       worker.since = this.#options.monotonic();
       await this.#sendOne(worker, next);
-      this.#done += 1;
       this.#happened();
     }
     worker.busy = false;

@@ -56,6 +56,8 @@ export class Run {
   /** Connections lost in a row, by address. */
   readonly #lost = new Map<string, number>();
   #tried = 0;
+  /** Messages that this pass has still to look at. */
+  #backlog = 0;
   #error: string | null = null;
   #ended = false;
   /** New mail may have come. */
@@ -122,7 +124,9 @@ export class Run {
   async #pass(ids: readonly MessageId[], router: Filter | null): Promise<MessageId[]> {
     const left: MessageId[] = [];
     let patience = PATIENCE_MS;
+    this.#backlog = ids.length;
     for (const id of ids) {
+      this.#backlog -= 1;
       if (this.#over) break;
       const usual = this.#lanes.get(USUAL);
       const free = usual === undefined || (await usual.free(patience));
@@ -202,6 +206,7 @@ export class Run {
       openClientFilter,
       closed: () => this.#over || this.#unreachable.has(address),
       send: async (routed, open) => await this.#send(address, routed, open),
+      backlog: () => (key === USUAL ? this.#backlog : 0),
       monotonic: () => clock.monotonic(),
       sleep: async (ms, signal) => await clock.sleep(ms, signal),
     });

@@ -10,6 +10,9 @@ import { type DialogueHouse, ServerDialogue, SHUTTING_DOWN } from "./server-dial
 import { Transcript } from "./transcript.ts";
 import { Wire } from "./wire.ts";
 
+/** How long our last words have to arrive at a client that does not close its side, when the program ends. */
+const PARTING_MS = 500;
+
 /** Decides whether a client may come in at all; false: its connection is closed without a word. */
 export type Gate = (peer: Peer, signal: AbortSignal) => Promise<boolean>;
 
@@ -94,8 +97,8 @@ export class Session {
 
   /** Ends the session as soon as no message is in hand. */
   drain(): void {
-    if (this.#over) return;
-    if (this.#atGate === null) this.#dialogue.drain();
+    if (this.#over) this.#partSoon();
+    else if (this.#atGate === null) this.#dialogue.drain();
     else this.destroy();
   }
 
@@ -230,5 +233,11 @@ export class Session {
       why,
     });
     this.#dialogue.close();
+    if (why === SHUTTING_DOWN) this.#partSoon();
+  }
+
+  /** A client that does not close its side must not hold up the end of the program. */
+  #partSoon(): void {
+    setTimeout(() => this.#wire.destroy(), PARTING_MS).unref();
   }
 }

@@ -10,11 +10,12 @@ import type { Draft, Lease, Store } from "../core/store.ts";
 import type { Disk } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
 import { SharedSync } from "./commit.ts";
+import { Delivered } from "./delivered.ts";
 import { FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { FileLease } from "./lease.ts";
-import { badName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
+import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { checkSpool, Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
@@ -74,6 +75,7 @@ export class FileStore implements Store {
   readonly #leases = new Set<MessageId>();
   /** Leases that ended while their files could not be reached: the next recovery puts them back. */
   readonly #givenUp = new Set<MessageId>();
+  readonly #delivered: Delivered;
   #unsynced = false;
   #recovered = false;
 
@@ -91,6 +93,7 @@ export class FileStore implements Store {
         : noOtherHolders;
     const inHand = (id: MessageId) => this.#inHand(id);
     this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
+    this.#delivered = new Delivered(disk);
     this.#taker = new Taker(disk, tellWarning);
     this.editor = new FileEditor({
       disk,
@@ -114,12 +117,13 @@ export class FileStore implements Store {
   }
 
   async ready(): Promise<readonly MessageId[]> {
-    if (this.#givenUp.size > 0) await this.recover();
+    this.#delivered.remove();
+    if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready();
   }
 
   async lease(id: MessageId): Promise<Lease | null> {
-    this.#holders.enter();
+    this.#holders.enter("forwarder");
     if (this.#inHand(id)) return null;
     this.#leases.add(id);
     const envelope = this.#take(id);
@@ -135,6 +139,7 @@ export class FileStore implements Store {
         if (end === "released") this.#queue.add(id);
         if (end === "completed") this.#unsynced = true;
         if (end === "lost") this.#givenUp.add(id);
+        if (end === "delivered") this.#delivered.add(id);
       },
     });
   }
@@ -173,7 +178,9 @@ export class FileStore implements Store {
         },
         this.#queue.list(),
       );
-      this.#givenUp.clear();
+      for (const id of this.#givenUp) {
+        if (this.#disk.stat(busyName(id)) === null) this.#givenUp.delete(id);
+      }
       for (const { id, action } of found) journal.tell({ kind: "spool.recovered", id, action });
       if (found.length > 0) this.list();
       return found;
@@ -249,7 +256,7 @@ export class FileStore implements Store {
   }
 
   #inHand(id: MessageId): boolean {
-    return this.#drafts.has(id) || this.#leases.has(id);
+    return this.#drafts.has(id) || this.#leases.has(id) || this.#delivered.has(id);
   }
 
   /** null when it is not ours; then it is not in hand either. */

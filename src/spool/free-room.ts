@@ -59,7 +59,9 @@ export class FreeRoom {
     if (enough !== this.#short) return;
     this.#short = !enough;
     const { directory, journal } = this.#options;
-    const left = names ? `${megabytes(free)} MB free of ${megabytes(reserve)} MB` : "no free inodes";
+    const left = names
+      ? `${megabytes(free)} MB free of ${megabytes(reserve)} MB`
+      : "no free inodes";
     const text = enough
       ? `there is room in "${directory}" again: taking mail`
       : `no room in "${directory}": ${left} that --spool-min-free keeps: refusing mail`;

@@ -24,8 +24,10 @@ import type { Home, ProcessTable } from "./process-table.ts";
 export interface Holder {
   readonly name: string;
   readonly pid: number;
-  /** It has taken no lease before this (ms since 1970, by the clock of the file system). */
+  /** It has written nothing before this (ms since 1970, by the clock of the file system). */
   readonly sinceMs: number;
+  /** It has taken no lease before this; Infinity while it only receives. */
+  readonly leasesSinceMs: number;
 }
 
 export interface Census {
@@ -36,8 +38,10 @@ export interface Census {
 }
 
 export interface Holders {
-  /** Registers this process; before its first lease. Cheap when done already. */
-  enter(): void;
+  /** Registers this process, as one that writes or one that leases; before it does. Cheap when done already. */
+  enter(as?: "writer" | "forwarder"): void;
+  /** True about every ten seconds while a dead holder's file is there: it may have left locks. */
+  bereaved(): boolean;
   census(): Census;
   /** Removes what a dead holder has left. */
   forget(holder: Holder): void;
@@ -48,6 +52,7 @@ export interface Holders {
 /** For a disk that no other process can see. */
 export const noOtherHolders: Holders = {
   enter: () => undefined,
+  bereaved: () => false,
   census: () => ({ ownSinceMs: Number.POSITIVE_INFINITY, live: [], dead: [] }),
   forget: () => undefined,
   leave: async () => undefined,
@@ -66,7 +71,12 @@ export interface HoldersOptions {
 interface Registration {
   readonly name: string;
   sinceMs: number;
+  /** null until the first lease. */
+  leasesSinceMs: number | null;
 }
+
+/** Change times of files are behind the clock by as much, at the worst. */
+const COARSE_MS = 100;
 
 export function openHolders(options: HoldersOptions): Holders {
   return new HolderFiles(options);
@@ -79,22 +89,31 @@ class HolderFiles implements Holders {
   #own: Registration | null = null;
   #heart: Promise<void> | null = null;
   #warned = false;
+  #beats = 0;
+  #lookedAt = 0;
 
   constructor(options: HoldersOptions) {
     this.#options = options;
     this.#folder = join(options.spool, ".relayd", "holders");
   }
 
-  enter(): void {
-    const { clock } = this.#options;
-    if (this.#own === null) {
-      this.#own = this.#register();
-    } else if (clock.now() < this.#own.sinceMs) {
-      // The clock went back: leases taken now would seem older than we are.
-      this.#own.sinceMs = clock.now();
-      this.#write(this.#own);
-    }
+  enter(as: "writer" | "forwarder" = "writer"): void {
+    const now = this.#options.clock.now();
+    this.#own ??= this.#register();
+    const own = this.#own;
+    // The clock went back? Leases taken now would seem older than we are.
+    const early = now < own.sinceMs;
+    if (early) own.sinceMs = now;
+    const first = as === "forwarder" && (own.leasesSinceMs ?? Number.POSITIVE_INFINITY) > now;
+    if (first) own.leasesSinceMs = now - COARSE_MS;
+    if (early || first) this.#write(own);
     this.#heart ??= this.#beat();
+  }
+
+  bereaved(): boolean {
+    if (this.#lookedAt === this.#beats) return false;
+    this.#lookedAt = this.#beats;
+    return this.census().dead.length > 0;
   }
 
   census(): Census {
@@ -127,7 +146,7 @@ class HolderFiles implements Holders {
       return this.#create(base);
     } catch (error) {
       this.#warnOnce(error);
-      return { name: base, sinceMs: clock.now() };
+      return { name: base, sinceMs: clock.now(), leasesSinceMs: null };
     }
   }
 
@@ -139,7 +158,7 @@ class HolderFiles implements Holders {
         const fd = openSync(join(this.#folder, name), "wx", 0o660);
         const sinceMs = fstatSync(fd).ctimeMs;
         closeSync(fd);
-        const own = { name, sinceMs };
+        const own = { name, sinceMs, leasesSinceMs: null };
         this.#write(own);
         likeSpool(this.#options.spool, join(this.#folder, name), 0o660);
         return own;
@@ -151,8 +170,12 @@ class HolderFiles implements Holders {
 
   /** Writing, not utimes(): after privileges were given up the file may belong to root. */
   #write(own: Registration): void {
-    const text = JSON.stringify({ ...this.#options.processes.home, since: own.sinceMs });
+    const { home } = this.#options.processes;
+    const record = { ...home, since: own.sinceMs, leases: own.leasesSinceMs };
+    const text = JSON.stringify(record);
     try {
+      // The spool may have been replaced by another directory.
+      makeFolders(this.#options.spool, this.#folder);
       const fd = openSync(join(this.#folder, own.name), "w", 0o660);
       try {
         writeSync(fd, `${text}\n`);
@@ -169,6 +192,7 @@ class HolderFiles implements Holders {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await clock.sleep(BEAT_MS, signal).catch(() => undefined);
+      this.#beats += 1;
       if (this.#own !== null && !signal.aborted) this.#write(this.#own);
     }
   }
@@ -188,7 +212,10 @@ class HolderFiles implements Holders {
     try {
       const { mtimeMs, ctimeMs } = statSync(path);
       const record = parseRecord(readFileSync(path, "utf8"));
-      const known = { name, pid: Number(pid), sinceMs: record?.since ?? ctimeMs };
+      const sinceMs = record?.since ?? ctimeMs;
+      // What cannot be read counts as leasing.
+      const leasesSinceMs = record === null ? sinceMs : (record.leases ?? Number.POSITIVE_INFINITY);
+      const known = { name, pid: Number(pid), sinceMs, leasesSinceMs };
       const silent = this.#options.clock.now() - mtimeMs > SILENT_MS;
       return { ...known, alive: this.#isAlive(known.pid, start, record) ?? !silent };
     } catch {
@@ -220,18 +247,22 @@ class HolderFiles implements Holders {
   }
 }
 
-function parseRecord(text: string): (Home & { since: number }) | null {
+/** `leases`: since when; null: not yet. */
+type HolderRecord = Home & { readonly since: number; readonly leases: number | null };
+
+function parseRecord(text: string): HolderRecord | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return null; // Being written, or cut short: its heartbeat tells.
   }
-  const record = value as Partial<Home & { since: number }> | null;
-  const { host, boot, namespace, since } = record ?? {};
+  const record = value as Partial<HolderRecord> | null;
+  const { host, boot, namespace, since, leases = since } = record ?? {};
   if (typeof host !== "string" || typeof boot !== "string") return null;
   if (typeof namespace !== "string" || typeof since !== "number") return null;
-  return { host, boot, namespace, since };
+  if (leases !== null && typeof leases !== "number") return null;
+  return { host, boot, namespace, since, leases };
 }
 
 function makeFolders(spool: string, folder: string): void {

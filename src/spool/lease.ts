@@ -13,6 +13,9 @@ import { reasonLines } from "./reasons.ts";
 import { spoolFiles } from "./spool-files.ts";
 import { storageError } from "./storage-errors.ts";
 
+/** "delivered": but still to be removed. "lost": still to be put back. */
+type LeaseEnd = "completed" | "delivered" | "failed" | "released" | "lost";
+
 export interface LeaseOptions {
   readonly disk: Disk;
   readonly id: MessageId;
@@ -21,7 +24,7 @@ export interface LeaseOptions {
   readonly directory: SharedSync | null;
   readonly journal: Journal;
   /** Called once, when the message is no longer held. */
-  readonly onEnd: (end: "completed" | "failed" | "released" | "lost") => void;
+  readonly onEnd: (end: LeaseEnd) => void;
 }
 
 export class FileLease implements Lease {
@@ -71,7 +74,9 @@ export class FileLease implements Lease {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
       if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
     } catch (error) {
-      throw storageError(error, "delete", busy);
+      const why = describeError(storageError(error, "delete", busy));
+      this.#warn(`${this.id} is delivered, but stays for now: ${why}`);
+      return this.#end("delivered");
     }
     this.#removeContent();
     this.#end("completed");
@@ -166,7 +171,7 @@ export class FileLease implements Lease {
     }
   }
 
-  #end(end: "completed" | "failed" | "released" | "lost"): void {
+  #end(end: LeaseEnd): void {
     this.#ended = true;
     this.#options.onEnd(end);
   }

@@ -79,7 +79,7 @@ class Judge {
   isStale(changedMs: number): boolean {
     const { shared, nowMs, atStart } = this.#options;
     const { live, dead, ownSinceMs } = this.#census;
-    const held = live.some((holder) => changedMs >= holder.sinceMs);
+    const held = live.some((holder) => changedMs >= holder.leasesSinceMs);
     const crashed = dead.some((holder) => changedMs >= holder.sinceMs);
     const left = atStart || changedMs < ownSinceMs || crashed;
     const stale = !held && (shared ? nowMs - changedMs > HOUR_MS : left);

@@ -78,13 +78,14 @@ test("notify tells of a refused message and of the forwarding that one asked for
   await using _ = admin;
   await using __ = watcher;
   const out = outgoing(17100);
+  admin.control.onForward = () => tell(requested("admin"));
   watcher.send("forward\r\n");
-  await watcher.expect(`OK\r\n${PROMPT}`);
-  tell(requested("admin"), message(ID), out.connecting, out.connected);
+  // The event is told while the command is obeyed, and shown behind its answer.
+  await watcher.expect(`OK\r\n${PROMPT}${lines("client: forward: start: admin")}`);
+  tell(message(ID), out.connecting, out.connected);
   tell(failed("one or more recipients rejected"), out.disconnected, idle(1));
   await watcher.expect(
     lines(
-      "client: forward: start: admin",
       "network: out: start",
       "client: connecting: 127.0.0.1:17100",
       `client: sending: ${ID}`,

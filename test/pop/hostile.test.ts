@@ -4,6 +4,7 @@ import { truncateSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { systemClock } from "../../src/io/clock.ts";
 import { answers, type TestPop, testPop } from "../support/pop-server.ts";
 import { ManualClock } from "../support/smtp-listener.ts";
 
@@ -232,6 +233,17 @@ test("a flood of commands is answered in order", async () => {
   await once(socket, "end");
   socket.destroy();
   assert.equal(dots, commands);
+});
+
+test("drain does not wait for clients that stay", async () => {
+  // With a clock that stands still, no patience ever ends.
+  await using pop = await testPop({ clock: { ...systemClock, monotonic: () => 0 } });
+  const idle = await pop.logIn();
+  const gone = await pop.logIn();
+  await answers(gone, "QUIT");
+  await pop.server.drain(new AbortController().signal);
+  assert.equal(await idle.rest(), "");
+  for (const client of [idle, gone]) await client[Symbol.asyncDispose]();
 });
 
 test("drain lets a transfer finish and ends idle sessions, without removing anything", async () => {

@@ -7,6 +7,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Submission } from "../../src/core/intake.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import { remoteReason } from "../../src/io/local-peer.ts";
 import { receivedLine } from "../../src/smtp/received.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
@@ -219,6 +220,19 @@ test("drain() says 421 to idle clients and lets a message in hand finish", async
   busy.half();
   await drained;
   assert.equal(listening.messages.length, 1);
+  assert.equal(listening.disposed(), 2);
+});
+
+test("drain() does not wait for clients that stay", async () => {
+  // With a clock that stands still, no patience ever ends.
+  await using listening = await testListener({ clock: { ...systemClock, monotonic: () => 0 } });
+  await using idle = await RawClient.connect(listening.address);
+  await idle.reply();
+  await using gone = await RawClient.connect(listening.address);
+  await gone.reply();
+  assert.equal(await gone.ask("QUIT"), "221 OK");
+  await listening.listener.drain(never);
+  assert.equal(await idle.rest(), "421 service not available\r\n");
   assert.equal(listening.disposed(), 2);
 });
 

@@ -26,6 +26,8 @@ export class FakeControl implements Control {
     this.asked.push("terminate");
   };
   readonly listeners = new Set<(event: RelayEvent, cause: Cause) => void>();
+  /** Called while the forwarding that was asked for begins. */
+  onForward: () => void = () => undefined;
 
   async list(): Promise<readonly MessageId[]> {
     return this.waiting as MessageId[];
@@ -42,6 +44,7 @@ export class FakeControl implements Control {
 
   forward(): void {
     this.asked.push("forward");
+    this.onForward();
   }
 
   async flush(): Promise<FlushResult> {
