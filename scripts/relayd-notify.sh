@@ -1,10 +1,12 @@
 #!/bin/sh
 #
-# relayd-notify.sh [-d <delivery>] [<spool>]
+# relayd-notify.sh [-r] [-d <delivery>] [<spool>]
 #
 # Tells the senders of failed messages why they failed. For every ".bad" envelope a notice with the
 # reason and the original message goes to the sender, or to root when the sender is empty; then the
 # failed message is removed, envelope first. What cannot be delivered stays as it is.
+#
+# -r sends delivery reports for programs too (RFC 3464), as relayd does with "bounce".
 #
 # <delivery> is how a notice travels:
 #   procmail   procmail -d <recipient>     into a mailbox of this machine (default, where installed)
@@ -27,12 +29,14 @@ delivery=${RELAYD_DELIVERY:-}
 PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/lib
 
 usage() {
-  echo "usage: $name [-d procmail|sendmail|relayd] [<spool>]" >&2
+  echo "usage: $name [-r] [-d procmail|sendmail|relayd] [<spool>]" >&2
   exit 2
 }
 
-while getopts d: option; do
+kind=
+while getopts rd: option; do
   case $option in
+  r) kind=--report ;;
   d) delivery=$OPTARG ;;
   *) usage ;;
   esac
@@ -104,7 +108,7 @@ for bad in "$spool"/*.envelope.bad; do
     echo "$name: leaving ${content##*/}: it is a notice itself" >&2
     continue
   fi
-  if ! recipient_of "$bad" "$content" || ! "$notice_program" "$bad" "$content" >"$notice"; then
+  if ! recipient_of "$bad" "$content" || ! "$notice_program" $kind "$bad" "$content" >"$notice"; then
     echo "$name: cannot make a notice of ${content##*/}" >&2
     status=1
     continue

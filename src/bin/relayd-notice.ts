@@ -1,15 +1,17 @@
 #!/usr/bin/env node
 /** relayd-notice: prints the mail that tells a sender why a message could not be delivered. */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, extname } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { composeBadReport } from "../compose/bad-report.ts";
 import { composeNotice, noticeRecipient } from "../compose/notice.ts";
 import { NOTICE_USAGE, noticeRequest } from "../compose/notice-request.ts";
 import { readOriginal } from "../compose/original.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { describeError } from "../core/errors.ts";
 import { systemClock } from "../io/clock.ts";
+import { ownDomain } from "../io/host-name.ts";
 import { decodeEnvelope } from "../spool/envelope-format.ts";
 
 try {
@@ -33,8 +35,15 @@ async function run(args: readonly string[]): Promise<void> {
     return;
   }
   const original = await readOriginal(request.content);
-  const { from } = request;
   const now = systemClock.now();
+  if (request.kind === "report") {
+    const { mtimeMs } = await stat(request.envelope);
+    const domain = await ownDomain();
+    const bad = { path: request.envelope, envelope, original, setAside: mtimeMs, to, domain, now };
+    process.stdout.write(await composeBadReport(bad));
+    return;
+  }
+  const { from } = request;
   const notice = composeNotice({ envelope, original, from, to, host: hostname(), now });
   await pipeline(notice, process.stdout);
 }

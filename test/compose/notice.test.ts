@@ -180,3 +180,21 @@ test("relayd-notice names an envelope that it cannot read", async () => {
   assert.match(ran.stderr, /^relayd-notice: cannot read envelope file: .*x\.content: .+\n$/);
   assert.equal((await runProgram("relayd-notice", [])).code, 1);
 });
+
+test("relayd-notice --report prints a delivery report", async () => {
+  const envelope = join(temporary(), "emailrelay.1.1800000000.1.envelope.bad");
+  writeFileSync(envelope, encodeEnvelope(failed, envelope));
+  const content = file(Buffer.from("Subject: x\r\n\r\ny\r\n"));
+  const ran = await runProgram("relayd-notice", ["--report", envelope, content]);
+  assert.equal(ran.code, 0, ran.stderr);
+  for (const line of [
+    "To: alice@example.com",
+    "Arrival-Date: Fri, 15 Jan 2027 08:00:00 +0000",
+    "Final-Recipient: rfc822; bob@example.net",
+    "Status: 5.0.0",
+    "Diagnostic-Code: smtp; 552 mailbox full",
+  ]) {
+    assert.ok(ran.stdout.split("\r\n").includes(line), `${line} in ${ran.stdout}`);
+  }
+  assert.ok(ran.stdout.includes("\r\n\r\nSubject: x\r\n\r\ny\r\n\r\n--"));
+});

@@ -121,6 +121,18 @@ test("relayd-notify.sh -d relayd makes no notice about a notice", { skip }, asyn
   assert.deepEqual((await readdir(tree.spool)).sort(), ["a.content", "a.envelope.bad"]);
 });
 
+test("relayd-notify.sh -r sends delivery reports", { skip }, async () => {
+  await using tree = await tempTree();
+  await putFailed(tree.spool, "a");
+  await deliverer(tree, "procmail");
+  const done = await tree.run(script, ["-r", tree.spool]);
+  assert.deepEqual([done.status, done.stderr], [0, ""]);
+  const mail = await fileIn(tree, "mail");
+  assert.match(mail, /^Subject: Returned mail: see transcript for details\r$/m);
+  assert.match(mail, /^Diagnostic-Code: smtp; 550 no such mailbox\r$/m);
+  assert.deepEqual(await readdir(tree.spool), []);
+});
+
 test("relayd-notify.sh leaves everything but failed messages alone", { skip }, async () => {
   await using tree = await tempTree();
   await deliverer(tree, "procmail");
