@@ -262,6 +262,15 @@ test("readReturned() gives whole lines of a header without end", async () => {
   assert.equal(bytes.length % line.length, 0);
 });
 
+test("readReturned() returns the header alone of what cannot go through mail unchanged", async () => {
+  for (const body of ["a\0b\r\n", "a\nb\r\n", "a\rb\r\n", "a\r", "a\n", "x".repeat(999)]) {
+    const { whole, bytes } = await readReturned(contentOf(`A: b\r\n\r\n${body}`), "whole");
+    assert.deepEqual([whole, bytes.toString()], [false, "A: b\r\n"], JSON.stringify(body));
+  }
+  const fit = await readReturned(contentOf(`A: b\r\n\r\n${"x".repeat(998)}\r\ny`), "whole");
+  assert.equal(fit.whole, true);
+});
+
 test("composeReport() returns no line that mail cannot have", async () => {
   const long = await compose({ original: `Subject: x\r\n\r\n${"y".repeat(999)}\r\n` });
   assert.match(
