@@ -33,7 +33,9 @@ async function main(rounds: number, firstSeed: number): Promise<number> {
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  for (const [what, count] of Object.entries(sum)) print(`${what.padEnd(12)} ${count}`);
+  const { kills, ...found } = sum;
+  const lines = { ...found, "faults injected": kills };
+  for (const [what, count] of Object.entries(lines)) print(`${what.padEnd(16)} ${count}`);
   return sum.lost + sum.altered + sum.unexplained + sum.broken === 0 && sum.rounds > 0 ? 0 : 1;
 }
 
