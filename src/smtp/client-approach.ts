@@ -97,7 +97,8 @@ export class Approach {
     const { result } = greeting;
     if (result.kind === "trouble") {
       await dialogue.quit(config.smtp.linger);
-      return result.trouble;
+      const { trouble } = result;
+      return refusedLate(line, dialogue, trouble) ? { ...trouble, kind: "tls" } : trouble;
     }
     if (result.kind === "ready") {
       const { extensions, account } = result;
@@ -171,6 +172,15 @@ export class Approach {
   #warn(text: string): void {
     this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
+}
+
+/**
+ * With TLS 1.3 we are done with the handshake before the smarthost has seen our certificate: one that
+ * it does not like ends the connection without a word (R13).
+ */
+function refusedLate({ tls }: Wire, dialogue: Dialogue, { kind, reply, why }: Trouble): boolean {
+  const gone = kind === "connection" && reply === null && why.startsWith("peer disconnected");
+  return gone && tls.startsWith("TLSv1.3") && !dialogue.heard;
 }
 
 const unconnected = (why: string): Trouble => ({

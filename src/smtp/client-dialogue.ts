@@ -85,6 +85,11 @@ export class Dialogue {
     socket.resume();
   }
 
+  /** True if a reply has ever come. */
+  get heard(): boolean {
+    return this.#heard;
+  }
+
   /** True while another conversation can be held. */
   get alive(): boolean {
     return this.#open && !this.#socket.destroyed;

@@ -150,6 +150,21 @@ test("a client certificate is shown, and the server name said", async () => {
   assert.deepEqual([seen, name], ["client.test", "mail.test"]);
 });
 
+test("a server that hangs up without a word after a TLS 1.3 handshake is TLS trouble, with 1.2 a lost connection", async () => {
+  for (const [maxVersion, kind] of [
+    ["TLSv1.3", "tls"],
+    ["TLSv1.2", "connection"],
+  ] as const) {
+    const { receipt } = await deliver({}, async (connection) => {
+      await connection.greet("STARTTLS");
+      await connection.answer("STARTTLS", "220 go");
+      await connection.startTls({ ...identity(server), maxVersion });
+      connection.close();
+    });
+    assert.equal(receipt.kind === "lost" && receipt.trouble.kind, kind, maxVersion);
+  }
+});
+
 test("a server that refuses our certificate after a TLS 1.3 handshake is TLS trouble", async () => {
   const files = ["-cert", server.certificate, "-key", server.key, "-CAfile", ca.certificate];
   const strict = ["-Verify", "1", "-verify_return_error", "-accept", "127.0.0.1:0"];
