@@ -4,6 +4,7 @@ import type { FlushResult } from "../core/control.ts";
 import { parseEndpoint } from "../core/endpoint.ts";
 import { describeError } from "../core/errors.ts";
 import type { Journal, Level } from "../core/events.ts";
+import { isOwnListener } from "../io/own-listener.ts";
 import { whyNotFound } from "../io/resolvable.ts";
 import type { Stations } from "../relay/journey.ts";
 import { receptionOpener } from "../relay/reception.ts";
@@ -14,6 +15,7 @@ import { FreeRoom } from "../spool/free-room.ts";
 import { type OpenTransport, openClient } from "./client.ts";
 import { controlOf } from "./control.ts";
 import { type Filters, openFilters } from "./filters.ts";
+import { refuseLoops } from "./loops.ts";
 import type { InstanceOptions, Reloadable } from "./options.ts";
 import { reporting } from "./reports.ts";
 import { Servers } from "./servers.ts";
@@ -103,7 +105,7 @@ export class Instance {
     }
   }
 
-  /** Reads secrets and certificates and opens the ports, with the rights that this needs. Throws BIND, TLS_SETUP, SECRETS_SYNTAX. */
+  /** Reads secrets and certificates and opens the ports, with the rights that this needs. Throws BIND, TLS_SETUP, SECRETS_SYNTAX, CONFIG_CONFLICT. */
   async bind(): Promise<void> {
     const client = this.#options.config.forward?.client;
     // What needs rights is read now; a client without secrets and keys is loaded when there is mail.
@@ -111,6 +113,7 @@ export class Instance {
       await this.#openClient();
     }
     await this.#servers.open();
+    refuseLoops(this.#options.config.forward, this.#servers.smtpAddresses());
   }
 
   /** Begins to forward as configured. */
@@ -234,9 +237,11 @@ export class Instance {
   #openClient(): Promise<OpenTransport> {
     const { forward } = this.#options.config;
     if (forward === null) throw new Error("Unreachable: a run without a smarthost");
-    this.#client ??= openClient(this.#options, forward, this.#journal, (one) =>
-      this.#reloadable.push(one),
-    );
+    this.#client ??= openClient(this.#options, forward, {
+      journal: this.#journal,
+      isOwnListener: (far) => isOwnListener(far, this.#servers.smtpAddresses()),
+      onReloadable: (one) => this.#reloadable.push(one),
+    });
     return this.#client;
   }
 

@@ -53,6 +53,11 @@ export class Servers {
     );
   }
 
+  /** Those of the SMTP server. */
+  smtpAddresses(): readonly string[] {
+    return this.listening().flatMap(({ kind, address }) => (kind === "smtp" ? [address] : []));
+  }
+
   /** While it is false, MAIL gets 421. */
   enableSmtp(enabled: boolean): void {
     this.#enableSmtp(enabled);

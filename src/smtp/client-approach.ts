@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { ClientAccounts } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ClientConfig } from "../core/config.ts";
-import { displayAddress, parseEndpoint, plainIp } from "../core/endpoint.ts";
+import { displayAddress, type Endpoint, parseEndpoint, plainIp } from "../core/endpoint.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import type { Smarthost, TransportSession, Trouble } from "../core/transport.ts";
 import { Dialogue } from "./client-dialogue.ts";
@@ -20,6 +20,8 @@ export interface TransportTerms {
   readonly accounts: ClientAccounts;
   readonly journal: Journal;
   readonly clock: Clock;
+  /** Mail is never sent there; not given: it may be sent anywhere. */
+  readonly isOwnListener?: (far: Endpoint) => boolean;
   /** To share them between transports; opened from the config when not given. */
   readonly tls?: ClientTlsFiles | null;
 }
@@ -78,6 +80,11 @@ export class Approach {
     });
     if (made.kind === "failed") return unconnected(made.why);
     const { socket, peer } = made;
+    const far = endpoint.kind === "ip" ? { ...endpoint, host: peer.address } : endpoint;
+    if (this.#terms.isOwnListener?.(far) === true) {
+      socket.destroy();
+      return unconnected(`connect failure: ${this.#to.address} is this relay itself`);
+    }
     const address =
       endpoint.kind === "unix" ? endpoint.path : displayAddress(peer.address, peer.port);
     const implicit = config.tls?.mode === "implicit";

@@ -289,7 +289,7 @@ test("connections beyond the limit are told 421, and the next one is served when
   assert.equal(await attack(one.port, []), "421 4.3.2 too many connections\r\n");
   const [first] = all;
   assert.match((await first?.ask("QUIT")) ?? "", /^221/);
-  await first?.rest();
+  first?.destroy();
   for (const client of all) client.destroy();
   await until(async () => (await sendMail(one.port).catch(() => "")).startsWith("250"));
 });
