@@ -9,6 +9,8 @@ export interface RecipientOutcome {
   readonly kind: "delivered" | "deferred" | "failed";
   /** The smarthost's words; code 0 for ours. */
   readonly reply: Reply;
+  /** What those answered; null for ours. */
+  readonly step: "mail" | "rcpt" | "data" | "content" | null;
 }
 
 /** One outcome for each recipient, in their order. */
@@ -21,29 +23,39 @@ export function settleEach(receipt: Receipt, recipients: readonly string[]): Rec
             recipient,
             kind: "delivered",
             reply: receipt.reply,
+            step: "content",
           },
       );
     case "refused":
       return receipt.step === "rcpt"
         ? rejected(receipt, recipients)
-        : all(recipients, receipt.reply);
+        : all(recipients, receipt.reply, receipt.step);
     case "unsendable": {
       const reply = { code: 0, text: receipt.why };
-      return recipients.map((recipient) => ({ recipient, kind: "failed", reply }));
+      return recipients.map((recipient) => ({ recipient, kind: "failed", reply, step: null }));
     }
     case "lost": {
       const { why, reply } = receipt.trouble;
       const said = reply ?? { code: 0, text: why };
-      return recipients.map((recipient) => ({ recipient, kind: "deferred", reply: said }));
+      return recipients.map((recipient) => ({
+        recipient,
+        kind: "deferred",
+        reply: said,
+        step: null,
+      }));
     }
     default:
       return assertNever(receipt);
   }
 }
 
-function all(recipients: readonly string[], reply: Reply): RecipientOutcome[] {
+function all(
+  recipients: readonly string[],
+  reply: Reply,
+  step: RecipientOutcome["step"],
+): RecipientOutcome[] {
   const kind = verdict(reply);
-  return recipients.map((recipient) => ({ recipient, kind, reply }));
+  return recipients.map((recipient) => ({ recipient, kind, reply, step }));
 }
 
 /** Where all recipients must be accepted, those who were share the fate of those who were not. */
@@ -52,9 +64,10 @@ function rejected(
   recipients: readonly string[],
 ): RecipientOutcome[] {
   const worst = refusals.find((one) => verdict(one.reply) === "failed")?.reply ?? reply;
+  const kind = verdict(worst);
+  const shared = { code: 0, text: `not sent, since another recipient was refused: ${worst.text}` };
   return recipients.map(
-    (recipient) =>
-      refusalOf(recipient, refusals) ?? { recipient, kind: verdict(worst), reply: worst },
+    (recipient) => refusalOf(recipient, refusals) ?? { recipient, kind, reply: shared, step: null },
   );
 }
 
@@ -64,7 +77,7 @@ function refusalOf(
 ): RecipientOutcome | null {
   const refusal = refusals.find((one) => one.recipient === recipient);
   if (refusal === undefined) return null;
-  return { recipient, kind: verdict(refusal.reply), reply: refusal.reply };
+  return { recipient, kind: verdict(refusal.reply), reply: refusal.reply, step: "rcpt" };
 }
 
 function verdict({ code }: Reply): "deferred" | "failed" {

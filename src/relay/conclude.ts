@@ -2,11 +2,12 @@
 import { assertNever } from "../core/assert-never.ts";
 import type { Verdict } from "../core/filter.ts";
 import type { SettledOutcome } from "../core/outcome.ts";
-import type { Reply } from "../core/reply.ts";
+import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { Lease } from "../core/store.ts";
+import type { Receipt } from "../core/transport.ts";
 import { deliveryOf } from "./delivery.ts";
 import type { Forwarded, Stations } from "./journey.ts";
-import { type Ended, tellSender } from "./reporting.ts";
+import { type Ended, tellRelayed, tellSender } from "./reporting.ts";
 
 /** What the client of an immediate session is told, and the log. */
 type Failed = Extract<SettledOutcome, { kind: "failed" }>;
@@ -15,18 +16,25 @@ type Failed = Extract<SettledOutcome, { kind: "failed" }>;
 export async function conclude(
   at: Stations,
   lease: Lease,
-  { outcome, next, attempt }: Ended & { readonly outcome: SettledOutcome },
+  given: Ended & {
+    readonly outcome: SettledOutcome;
+    /** What the smarthost said, where it was asked. */
+    readonly receipt?: Receipt;
+  },
 ): Promise<Forwarded> {
+  const { outcome, next, attempt } = given;
+  const subject = { lease, ended: given };
   // Before the message ends: its envelope then has only the recipients that failed.
   const delivery = deliveryOf(lease.envelope, attempt, outcome, at.clock.monotonic());
   const { id } = lease;
   switch (outcome.kind) {
     case "delivered":
+      await tellRelayed(at, subject, concerned(outcome, given.receipt, lease.envelope.toRemote));
       await lease.complete();
       at.journal.tell({ kind: "message.delivered", id, delivery });
       break;
     case "failed":
-      await tellSender(at, { lease, ended: { next, attempt } }, concerned(outcome));
+      await tellSender(at, subject, concerned(outcome, given.receipt));
       await lease.fail(outcome.reason);
       at.journal.tell({ kind: "message.failed", id, delivery });
       break;
@@ -39,10 +47,16 @@ export async function conclude(
   return { kind: "over", outcome, next };
 }
 
-/** Whom the failure concerns, with the smarthost's words, or ours. */
-function concerned({ reason }: Failed): { recipient: string; reply: Reply }[] {
-  const reply = { code: reason.code, text: reason.text };
-  return reason.recipients.map((recipient) => ({ recipient, reply }));
+/** Whom it concerns, with the smarthost's words for each, or ours. */
+function concerned(
+  outcome: Exclude<SettledOutcome, { kind: "queued" }>,
+  receipt: Receipt | undefined,
+  to: readonly string[] = [],
+): Pick<RecipientOutcome, "recipient" | "reply" | "step">[] {
+  const recipients = outcome.kind === "failed" ? outcome.reason.recipients : to;
+  if (receipt !== undefined) return settleEach(receipt, recipients);
+  const text = outcome.kind === "failed" ? outcome.reason.text : "";
+  return recipients.map((recipient) => ({ recipient, reply: { code: 0, text }, step: null }));
 }
 
 /** Reason and code as observed: E-MailRelay 2.6 (R9). */

@@ -255,7 +255,7 @@ export async function forward(
   const ended = { next, attempt: { ...attempt, bytes } };
   if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
-  return await conclude(at, lease, { outcome, ...ended });
+  return await conclude(at, lease, { outcome, receipt, ...ended });
 }
 
 /** Gets a session ready with the first smarthost that can be used. */

@@ -1,9 +1,11 @@
 /** When senders are told what became of their mail (--bounce). */
+import { dsnOf, isWanted } from "../core/dsn.ts";
 import { describeError } from "../core/errors.ts";
 import type { Next } from "../core/filter.ts";
 import type { Reply } from "../core/reply.ts";
 import type { RecipientReport, Report } from "../core/report.ts";
 import { arrivalOf, retryStateOf, withRetryState } from "../core/retry-state.ts";
+import type { RecipientOutcome } from "../core/settle-each.ts";
 import type { Content, Lease } from "../core/store.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Stations } from "./journey.ts";
@@ -14,9 +16,11 @@ export interface Ended {
   readonly attempt: Attempt;
 }
 
+/** Code 0 for our own words; `step`: what the smarthost's answered. */
 interface Concerned {
   readonly recipient: string;
   readonly reply: Reply;
+  readonly step: RecipientOutcome["step"];
 }
 
 interface Subject {
@@ -31,6 +35,23 @@ export async function tellSender(
   failed: readonly Concerned[],
 ): Promise<void> {
   await report(at, subject, { action: "failed", concerned: failed, retriedUntil: null });
+}
+
+/**
+ * Tells of what was handed to a smarthost that will tell nothing itself: only those who asked for it
+ * (RFC 3461 5.2.2). Before the message is removed.
+ */
+export async function tellRelayed(
+  at: Stations,
+  subject: Subject,
+  delivered: readonly Concerned[],
+): Promise<void> {
+  if (at.reporter === null || delivered.length === 0) return;
+  if (subject.ended.attempt.session?.dsn !== false) return;
+  const dsn = dsnOf(subject.lease.envelope.trailer);
+  const concerned = delivered.filter(({ recipient }) => isWanted(dsn, recipient, "relayed"));
+  if (concerned.length === 0) return;
+  await report(at, subject, { action: "relayed", concerned, retriedUntil: null });
 }
 
 /** Tells once of a message that has waited long. */
@@ -85,13 +106,14 @@ async function contentOf(lease: Lease): Promise<Content | null> {
 }
 
 function recipientReport(
-  { recipient, reply }: Concerned,
+  { recipient, reply, step }: Concerned,
   smarthost: string,
   lastAttempt: number,
 ): RecipientReport {
   return {
     recipient,
     reply: reply.code === 0 ? null : reply,
+    ...(step === null ? {} : { step }),
     why: reply.text,
     status: statusOf(reply),
     smarthost,
@@ -102,6 +124,7 @@ function recipientReport(
 /** RFC 3463: as the smarthost said it, or the general one of its class. */
 function statusOf({ code, text }: Reply): string {
   if (text.startsWith("delivery time expired")) return "4.4.7";
+  if (code >= 200 && code < 300) return "2.0.0";
   const [said] = /^[45]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text) ?? [];
   if (said !== undefined) return said;
   return code >= 400 && code < 500 ? "4.0.0" : "5.0.0";

@@ -17,7 +17,7 @@ import type { Receipt, Trouble } from "../core/transport.ts";
 import type { Agenda } from "./agenda.ts";
 import { deliveryTo } from "./delivery.ts";
 import type { Forwarded, Stations } from "./journey.ts";
-import { type Ended, tellSender, warnSender } from "./reporting.ts";
+import { type Ended, tellRelayed, tellSender, warnSender } from "./reporting.ts";
 
 export interface RetryingOptions {
   readonly retry: RetryConfig;
@@ -90,7 +90,7 @@ export class Retrying {
     }
     this.agenda.defer(lease.id, ms);
     const reply = { code: 0, text: why };
-    const waiting = lease.envelope.toRemote.map((recipient) => ({ recipient, reply }));
+    const waiting = lease.envelope.toRemote.map((recipient) => ({ recipient, reply, step: null }));
     await warnSender(at, { lease, ended }, waiting, this.triedUntil(lease.id));
   }
 
@@ -121,6 +121,7 @@ export async function concludeEach(
   const [delivered, deferred, failed] = [of("delivered"), of("deferred"), of("failed")];
   const report = { lease, ended };
   if (failed.length > 0) await tellSender(at, report, failed);
+  await tellRelayed(at, report, delivered);
   const all = [...state.failed, ...failed];
   if (deferred.length > 0) {
     const unknown = receipt.kind === "lost" && receipt.unknown;
@@ -154,7 +155,7 @@ export async function concludeEach(
 async function expire(at: Stations, lease: Lease, why: string, ended: Ended): Promise<Forwarded> {
   const said = { code: 0, text: why };
   const failed = lease.envelope.toRemote.map((recipient) =>
-    timedOut({ recipient, kind: "deferred", reply: said }),
+    timedOut({ recipient, kind: "deferred", reply: said, step: null }),
   );
   const report = { lease, ended };
   await tellSender(at, report, failed);
@@ -175,9 +176,9 @@ async function finish(lease: Lease, failed: readonly FailedRecipient[]): Promise
   await lease.fail(reason);
 }
 
-function timedOut({ recipient, reply }: RecipientOutcome): RecipientOutcome {
+function timedOut({ recipient, reply, step }: RecipientOutcome): RecipientOutcome {
   const text = `delivery time expired: ${reply.text}`;
-  return { recipient, kind: "failed", reply: { code: reply.code, text } };
+  return { recipient, kind: "failed", reply: { code: reply.code, text }, step };
 }
 
 /** RFC 5321 4.2.1: a session that the smarthost ended, or lost. */

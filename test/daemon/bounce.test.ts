@@ -69,3 +69,35 @@ test("--bounce heeds NOTIFY=NEVER, through the spool", async () => {
   );
   assert.equal(await relay.end(), 0);
 });
+
+test("--bounce gives the smarthost's own words for each recipient without --retry too", async () => {
+  const smarthost = await refusingBob();
+  const relay = await TestRelay.start(forwarding(smarthost.address));
+  await sendMail(relay.port, { to: ["ann@example.net", "bob@example.net"] });
+  const [report] = await smarthost.caught(1);
+  const content = report?.content ?? "";
+  assert.match(content, /^Diagnostic-Code: smtp; 550 5\.1\.1 no such user\r$/m);
+  assert.match(content, /not sent, since another recipient was refused/);
+  assert.doesNotMatch(content, /smtp; 550 one or more recipients rejected/);
+  assert.equal(await relay.end(), 0);
+});
+
+test("--bounce tells who asked for it that a smarthost without DSN took the mail", async () => {
+  const smarthost = await openCatcher();
+  const relay = await TestRelay.start(forwarding(smarthost.address));
+  await dialogue(relay.port, [
+    "EHLO client.test",
+    "MAIL FROM:<alice@example.com>",
+    "RCPT TO:<bob@example.net> NOTIFY=SUCCESS",
+    "RCPT TO:<carol@example.net>",
+    "DATA",
+    "Subject: x\r\n\r\ny\r\n.",
+    "QUIT",
+  ]);
+  const [, report] = await smarthost.caught(2);
+  assert.deepEqual([report?.from, report?.to], ["", ["alice@example.com"]]);
+  assert.match(report?.content ?? "", /^Action: relayed\r$/m);
+  assert.match(report?.content ?? "", /^Final-Recipient: rfc822; ?bob@example\.net\r$/m);
+  assert.doesNotMatch(report?.content ?? "", /carol@example\.net/);
+  await until(() => relay.files().length === 0);
+});
