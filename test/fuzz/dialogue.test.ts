@@ -19,6 +19,8 @@ const address = fc.oneof(
   fc.constantFrom(
     "<a@b>",
     "<>",
+    "< >",
+    "<a@b >",
     "<@r,@s:a@b>",
     '<"a b"@c>',
     "<é@b>",
