@@ -21,9 +21,9 @@ export interface ServerRules extends AuthRules {
   readonly version: string;
   readonly journal: Journal;
   /** False while the operator has disabled SMTP. */
+  readonly enabled: boolean;
   /** Whether a message of this size may be stored now; absent: always. */
   readonly hasRoom?: ((bytes: number) => boolean) | undefined;
-  readonly enabled: boolean;
 }
 
 /** Longest line of AUTH in bytes (RFC 4954 4.5.3). */
