@@ -241,6 +241,10 @@ export class Instance {
       journal: this.#journal,
       isOwnListener: (far) => isOwnListener(far, this.#servers.smtpAddresses()),
       onReloadable: (one) => this.#reloadable.push(one),
+    }).catch((error: unknown) => {
+      // A lack of descriptors, secrets that are being edited: the next message may fare better.
+      this.#client = null;
+      throw error;
     });
     return this.#client;
   }
