@@ -14,7 +14,8 @@ export function readRoom(text: string | null): { bytes: number; percent: number 
   const [, digits, unit] = /^(\d{1,9})(%?)$/.exec(text ?? "") ?? [];
   if (digits === undefined) return null;
   const number = Number(digits);
-  if (unit === "%") return number > 100 ? null : { bytes: Number.MAX_SAFE_INTEGER, percent: number };
+  if (unit === "%")
+    return number > 100 ? null : { bytes: Number.MAX_SAFE_INTEGER, percent: number };
   return { bytes: number * 1024 * 1024, percent: 100 };
 }
 
