@@ -5,7 +5,7 @@ import { describeError, isErrno, RelayError } from "../core/errors.ts";
 /** No room, on the disk or for so large a file (SPOOL_FULL, the client hears 452), or any other storage trouble (SPOOL_IO, 451). What is not a system error is passed on. */
 export function storageError(error: unknown, doing: string, path: string): unknown {
   if (error instanceof RelayError || !isSystemError(error)) return error;
-  const full = isErrno(error, "ENOSPC", "EFBIG") || isOverQuota(error);
+  const full = isErrno(error, "ENOSPC", "EDQUOT", "EFBIG") || isOverQuota(error);
   const code = full ? "SPOOL_FULL" : "SPOOL_IO";
   return new RelayError(code, path, `cannot ${doing} "${path}": ${plainReason(error)}`, {
     cause: error,
@@ -19,7 +19,7 @@ export function plainReason(error: unknown): string {
   return /^[A-Z0-9]+: (.*?)(?:, [a-z]+.*)?$/s.exec(text)?.[1] ?? text;
 }
 
-/** Node has no name for it: its code is "Unknown system error -122". */
+/** Node 20 to 24 have no name for it: its code is "Unknown system error -122". */
 function isOverQuota(error: unknown): boolean {
   return isSystemError(error) && error.errno === -constants.errno.EDQUOT;
 }

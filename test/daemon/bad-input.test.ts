@@ -106,7 +106,7 @@ test("a full disk is a 452 that leaves nothing, and service resumes by itself", 
 test("a disk without inodes is a 452 that leaves nothing", async (context) => {
   const spool = mountSmall("nr_inodes=10");
   if (spool === null) return context.skip("cannot mount a small file system here");
-  const relay = await TestRelay.start([], { spool });
+  const relay = await TestRelay.start(["--spool-min-free=0"], { spool });
   for (let n = 0; n < 9; n++) spawnSync("touch", [join(spool, `fill.${n}`)]);
   assert.match(await sendMail(relay.port), /^452 /);
   assert.equal(
