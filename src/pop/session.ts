@@ -1,48 +1,25 @@
-/**
- * One client's connection: feeds its lines to the protocol and does what that asks. One thing at a time:
- * while something is read, sent or removed the client's next line waits, and little of it is kept.
- */
+/** One client's connection, from its first packet to its last: TLS, deadlines, the end. */
 import type { Socket } from "node:net";
-import { assertNever } from "../core/assert-never.ts";
-import type { SaslVerdict } from "../core/auth.ts";
-import type { Clock } from "../core/clock.ts";
 import { describeError } from "../core/errors.ts";
-import type { Journal, Peer } from "../core/events.ts";
+import type { Peer } from "../core/events.ts";
 import type { Connection } from "../io/acceptor.ts";
-import type { DiskFile } from "../io/disk.ts";
 import { localEnd } from "../io/local-end.ts";
 import { type Secured, type ServerKeys, secure } from "../io/server-tls.ts";
-import { ContentEncoder } from "./content-encoder.ts";
-import { CommandLines } from "./line.ts";
-import { type Maildrop, type MailMessage, openMaildrop } from "./maildrop.ts";
+import { DISCONNECTED, type DialogueHouse, PopDialogue, SHUTTING_DOWN } from "./dialogue.ts";
 import { Patience } from "./patience.ts";
-import { MAX_LINE_BYTES, PopProtocol, type PopRules } from "./protocol.ts";
-import { ERROR, type PopStep } from "./step.ts";
-import { sendContent, sendLines } from "./transfer.ts";
 import { Wire } from "./wire.ts";
 
 /** What a session needs of its server. */
-export interface PopHouse {
-  readonly rules: PopRules;
-  readonly spool: string;
-  /** False for --no-sync. */
-  readonly sync: boolean;
-  readonly byName: boolean;
+export interface PopHouse extends DialogueHouse {
   readonly idleTimeoutMs: number;
-  readonly journal: Journal;
-  readonly clock: Clock;
   /** null: no TLS. */
   readonly keys: ServerKeys | null;
   /** The handshake comes before the greeting. */
   readonly implicitTls: boolean;
-  /** Aborted when everything ends at once. */
-  readonly signal: AbortSignal;
 }
 
-const SHUTTING_DOWN = "shutting down";
 /** How long our last words have to arrive at a client that does not close its side, when the program ends. */
 const PARTING_MS = 500;
-const DISCONNECTED = "peer disconnected";
 
 export interface PopSessionOptions {
   readonly house: PopHouse;
@@ -55,26 +32,27 @@ export interface PopSessionOptions {
 export class PopSession implements Connection {
   readonly #house: PopHouse;
   readonly #peer: Peer;
-  readonly #protocol: PopProtocol;
-  readonly #input = new CommandLines(MAX_LINE_BYTES);
+  readonly #dialogue: PopDialogue;
   readonly #patience: Patience;
   readonly #wire: Wire;
-  #maildrop: Maildrop | null = null;
-  /** What the client's next line waits for. Only "sending" depends on the client. */
-  #work: "none" | "working" | "sending" = "none";
   /** The client has said something. */
   #heard = false;
-  /** The client has closed its sending side. */
-  #ended = false;
   #over = false;
-  #draining = false;
 
   constructor({ house, socket, peer, whenGone }: PopSessionOptions) {
     this.#house = house;
     this.#peer = peer;
     this.#wire = new Wire(socket);
-    this.#protocol = new PopProtocol(house.rules, peer);
     this.#patience = new Patience(house.idleTimeoutMs, house.clock.monotonic());
+    this.#dialogue = new PopDialogue({
+      house,
+      peer,
+      wire: this.#wire,
+      patience: this.#patience,
+      upgrade: () => this.#upgrade(),
+      end: (why) => this.#end(why),
+      cut: (why) => this.#cut(why),
+    });
     socket.once("close", () => {
       if (this.#patience.handshaking) this.#handshakeFailed("connection closed");
       this.#finish(DISCONNECTED);
@@ -94,8 +72,7 @@ export class PopSession implements Connection {
       return;
     }
     this.#listen(this.#wire.socket);
-    this.#say(this.#protocol.greeting());
-    this.#wire.flush();
+    this.#dialogue.greet();
   }
 
   check(now: number): void {
@@ -103,19 +80,18 @@ export class PopSession implements Connection {
       if (this.#patience.lingered(now)) this.#wire.destroy();
       return;
     }
-    const busy = this.#work === "working";
-    const why = this.#patience.exhausted(now, { busy, loggedIn: this.#protocol.loggedIn });
+    const { work, loggedIn } = this.#dialogue;
+    const why = this.#patience.exhausted(now, { busy: work === "working", loggedIn });
     if (why === null) return;
     if (this.#patience.handshaking) this.#handshakeFailed(why);
     // Nothing is said and nothing removed (RFC 1939 3).
-    else if (this.#work === "sending") this.#cut(why);
-    else this.#finishAfter("", why);
+    else if (work === "sending") this.#cut(why);
+    else this.#end(why);
   }
 
   drain(): void {
-    this.#draining = true;
     if (this.#over) this.#partSoon();
-    else if (this.#work === "none") this.#finishAfter("", SHUTTING_DOWN);
+    else this.#dialogue.drain();
   }
 
   destroy(): void {
@@ -124,7 +100,9 @@ export class PopSession implements Connection {
 
   #listen(socket: Socket): void {
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    socket.on("end", () => this.#endOfInput());
+    socket.on("end", () => {
+      if (!this.#over) this.#dialogue.endOfInput();
+    });
     socket.on("drain", () => this.#drained());
   }
 
@@ -133,192 +111,30 @@ export class PopSession implements Connection {
     if (!this.#heard && this.#isTlsHandshake(chunk)) return;
     this.#heard = true;
     this.#patience.heard(this.#house.clock.monotonic());
-    this.#input.push(chunk);
-    if (this.#waiting) this.#wire.pause();
-    else this.#pump();
+    this.#dialogue.hear(chunk);
   }
 
   /** A TLS client on a plain port would wait for ever for an answer it understands. */
   #isTlsHandshake(chunk: Buffer): boolean {
-    if (chunk[0] !== 0x16 || chunk[1] !== 0x03 || this.#protocol.secure) return false;
+    if (chunk[0] !== 0x16 || chunk[1] !== 0x03 || this.#dialogue.encrypted) return false;
     const text =
       "received unexpected tls handshake packet from remote client: try enabling implicit tls (pop3s)";
     this.#house.journal.tell({ kind: "note", level: "warning", detail: false, text });
-    this.#finishAfter("", "unexpected tls handshake");
+    this.#end("unexpected tls handshake");
     return true;
-  }
-
-  get #waiting(): boolean {
-    return this.#work !== "none" || this.#wire.blocked;
-  }
-
-  /** Goes on after waiting. */
-  #goOn(): void {
-    if (this.#over || this.#waiting) return;
-    this.#pump();
-    if (!this.#over && !this.#waiting) this.#wire.resume();
-  }
-
-  #endOfInput(): void {
-    this.#ended = true;
-    if (!this.#over && !this.#waiting) this.#pump();
   }
 
   #drained(): void {
     this.#patience.heard(this.#house.clock.monotonic());
     this.#wire.unblock();
-    this.#goOn();
-  }
-
-  /** Takes what can be taken of the input, then writes all the replies at once. */
-  #pump(): void {
-    while (!this.#over && !this.#waiting && this.#advance());
-    if (this.#over || this.#work !== "none") return;
-    this.#patience.note(this.#input.partial);
-    this.#wire.flush();
-    if (this.#draining) this.#finishAfter("", SHUTTING_DOWN);
-    else if (this.#ended && !this.#waiting) this.#finishAfter("", DISCONNECTED);
-  }
-
-  /** One step on; false when more input is needed. */
-  #advance(): boolean {
-    const line = this.#input.next();
-    if (line === null) return false;
-    this.#patience.commandDone();
-    if (line === "too long") {
-      this.#do(this.#protocol.lineTooLong());
-      return true;
-    }
-    if (this.#house.journal.detail) this.#trace("rx", this.#protocol.describe(line));
-    this.#do(this.#protocol.command(line));
-    return true;
-  }
-
-  #do(step: PopStep): void {
-    switch (step.kind) {
-      case "reply":
-        this.#say(step.text);
-        break;
-      case "list":
-        this.#during("sending", this.#list(step.text, step.lines));
-        break;
-      case "late reply":
-        this.#during("working", this.#sayLater(step.text, step.delayMs));
-        break;
-      case "close":
-        this.#finishAfter(step.text, step.why);
-        break;
-      case "judge":
-        this.#work = "working";
-        void step.verdict.then((verdict) => this.#judged(verdict));
-        break;
-      case "log in":
-        this.#during("working", this.#logIn(step.id));
-        break;
-      case "send":
-        this.#during("sending", this.#send(step.message, step.bodyLines));
-        break;
-      case "remove":
-        this.#during("working", this.#remove(step.messages));
-        break;
-      case "start tls":
-        this.#startTls(step.text);
-        break;
-      default:
-        assertNever(step);
-    }
-  }
-
-  /** The client's next line waits for this. Whatever goes wrong in a way that nobody foresaw ends the session. */
-  #during(work: "working" | "sending", task: Promise<void>): void {
-    this.#work = work;
-    task.then(
-      () => this.#stopWaiting(),
-      (error: unknown) => {
-        if (!this.#house.signal.aborted) this.#warn(describeError(error));
-        this.#cut("internal error");
-      },
-    );
-  }
-
-  #stopWaiting(): void {
-    this.#work = "none";
-    this.#patience.heard(this.#house.clock.monotonic());
-    this.#goOn();
-  }
-
-  async #list(text: string, lines: Iterable<string>): Promise<void> {
-    this.#say(text);
-    await sendLines(this.#wire, lines);
-  }
-
-  async #sayLater(text: string, delayMs: number): Promise<void> {
-    this.#wire.flush();
-    await this.#house.clock.sleep(delayMs, this.#house.signal);
-    if (!this.#over) this.#say(text);
-  }
-
-  /** What follows may have to wait in its turn. */
-  #judged(verdict: SaslVerdict): void {
-    if (this.#over) return;
-    this.#work = "none";
-    this.#do(this.#protocol.judged(verdict));
-    if (this.#work === "none") this.#stopWaiting();
-  }
-
-  async #logIn(id: string): Promise<void> {
-    try {
-      this.#maildrop = await openMaildrop(this.#house, id);
-    } catch (error) {
-      this.#warn(describeError(error));
-    }
-    if (!this.#over) this.#do(this.#protocol.opened(this.#maildrop?.messages ?? null));
-  }
-
-  async #send(message: MailMessage, bodyLines: number): Promise<void> {
-    let file: DiskFile | null = null;
-    try {
-      file = this.#maildrop?.open(message) ?? null;
-    } catch (error) {
-      this.#warn(`cannot open content [${message.id}.content]: ${describeError(error)}`);
-    }
-    if (file === null) {
-      this.#say(`${ERROR} message not available`);
-      return;
-    }
-    try {
-      const { size } = file.facts();
-      this.#say(bodyLines === Number.POSITIVE_INFINITY ? `+OK ${size} octets` : "+OK");
-      if (this.#house.journal.detail) this.#trace("tx", "[message content not logged]");
-      await sendContent(this.#wire, { file, size }, new ContentEncoder(bodyLines));
-    } finally {
-      file.close();
-    }
-  }
-
-  async #remove(messages: readonly MailMessage[]): Promise<void> {
-    let complete = false;
-    try {
-      complete = (await this.#maildrop?.remove(messages)) === true;
-    } catch (error) {
-      this.#warn(`cannot remove messages: ${describeError(error)}`);
-    }
-    if (!this.#over) this.#do(this.#protocol.removed(complete));
-  }
-
-  /** What came before the handshake, half a command included, is not used after it (RFC 2595 2.1). */
-  #startTls(text: string): void {
-    this.#work = "working";
-    this.#say(text);
-    this.#wire.flushThen(() => this.#upgrade());
+    this.#dialogue.goOn();
   }
 
   #upgrade(): void {
     const { keys } = this.#house;
     if (keys === null || this.#over) return;
-    this.#work = "working";
     this.#wire.quiet();
-    this.#input.clear();
+    this.#dialogue.forget();
     this.#patience.handshaking = true;
     secure(this.#wire.socket, keys).then(
       (secured) => this.#secured(secured),
@@ -342,31 +158,14 @@ export class PopSession implements Connection {
     journal.tell({ kind: "tls.established", peer: this.#peer, protocol, cipher });
     this.#wire.replace(socket);
     this.#patience.handshaking = false;
-    this.#protocol.secured();
     socket.on("error", () => this.#finish(DISCONNECTED));
     this.#listen(socket);
-    // After STLS nothing more is said (RFC 2595 4): the next reply belongs to the next command.
-    if (implicitTls) this.#say(this.#protocol.greeting());
-    this.#stopWaiting();
+    this.#dialogue.secured(implicitTls ? "greet" : "go on");
   }
 
-  #say(text: string): void {
-    if (this.#house.journal.detail) this.#trace("tx", text);
-    this.#wire.say(`${text}\r\n`);
-  }
-
-  #trace(direction: "rx" | "tx", text: string): void {
-    this.#house.journal.tell({ kind: "traffic", direction, peer: this.#peer, text });
-  }
-
-  #warn(text: string): void {
-    this.#house.journal.tell({ kind: "note", level: "warning", detail: false, text });
-  }
-
-  /** Says a last word, if any, and closes our side. */
-  #finishAfter(text: string, why: string): void {
+  /** Sends what has been said, and closes our side. */
+  #end(why: string): void {
     if (this.#over) return;
-    if (text !== "") this.#say(text);
     this.#finish(why);
     this.#wire.end();
   }
@@ -381,7 +180,7 @@ export class PopSession implements Connection {
     if (this.#over) return;
     this.#over = true;
     this.#patience.linger(this.#house.clock.monotonic());
-    this.#input.clear();
+    this.#dialogue.close();
     this.#house.journal.tell({ kind: "session.closed", server: "pop", peer: this.#peer, why });
     if (why === SHUTTING_DOWN) this.#partSoon();
   }
