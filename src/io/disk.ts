@@ -2,7 +2,11 @@
  * The file operations that durability depends on, as a port: the power-cut test cuts before every
  * one of them. Names are relative to one directory; nothing here follows a symbolic link.
  */
+import type { Journaling } from "./journaling.ts";
+
 export interface Disk {
+  /** What a commit journal needs; absent where there can be none. */
+  readonly journaling?: Journaling;
   /** Absolute path; for programs that are told where a file is, and for messages. */
   readonly directory: string;
   /** Makes a new file, mode 0660 whatever the umask. Throws EEXIST, ENOSPC, EACCES ... */

@@ -27,6 +27,7 @@ import {
 import { join } from "node:path";
 import { isErrno } from "../core/errors.ts";
 import type { Disk, DiskFile, FileFacts } from "./disk.ts";
+import { nodeJournaling } from "./journaling.ts";
 
 const FILE_MODE = 0o660;
 const DIRECTORY_MODE = 0o770;
@@ -39,6 +40,7 @@ export function nodeDisk(directory: string): Disk {
   const path = (name: string) => join(directory, name);
   return {
     directory,
+    journaling: nodeJournaling(directory),
     create: (name) => createFile(path(name)),
     open: (name) => new NodeFile(openSync(path(name), READ)),
     stat: (name) => statName(directory, name),

@@ -5,6 +5,7 @@
  */
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
+import type { CommitJournal } from "./journal.ts";
 import { contentName, envelopeName, newName } from "./names.ts";
 
 /** How far a commit came, for whoever has to clean up after it failed. */
@@ -28,6 +29,18 @@ export async function publish(
   disk.rename(newName(id), envelopeName(id));
   progress.renamed = true;
   await directory?.flush();
+}
+
+/** A small message of a busy spool: others see its files at once, and the journal keeps it until they are on disk. */
+export async function publishJournaled(
+  disk: Disk,
+  journal: CommitJournal,
+  message: { id: MessageId; content: Buffer; envelope: Buffer; progress: Progress },
+): Promise<void> {
+  const { id, content, envelope, progress } = message;
+  disk.rename(newName(id), envelopeName(id));
+  progress.renamed = true;
+  await journal.put(id, content, envelope);
 }
 
 /** A filter may have put other files in the place of those we wrote, and nobody has synced them. */

@@ -4,8 +4,9 @@ import { isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Draft, MessageFiles } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
-import { publish, type SharedSync } from "./commit.ts";
+import { type Progress, publish, publishJournaled, type SharedSync } from "./commit.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import type { CommitJournal } from "./journal.ts";
 import { contentName, envelopeName, newName } from "./names.ts";
 import { spoolFiles } from "./spool-files.ts";
 import { storageError } from "./storage-errors.ts";
@@ -20,6 +21,8 @@ export interface DraftOptions {
   readonly content: DiskFile;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
+  /** Absent or null: every message is synced by itself. */
+  readonly journal?: CommitJournal | null;
   /** Called once: true when the message is in the queue now. */
   readonly onEnd: (committed: boolean) => void;
 }
@@ -33,6 +36,8 @@ export class FileDraft implements Draft {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #size = 0;
+  /** What a small message's files hold, as long as nobody else may have touched them. */
+  #written: { content: Buffer; envelope: Buffer } | null = null;
   #filtered = false;
   #ended = false;
 
@@ -60,13 +65,16 @@ export class FileDraft implements Draft {
 
   async seal(envelope: Envelope): Promise<void> {
     const { id } = this;
+    const content = this.#size === this.#gatheredBytes ? this.#takeGathered() : null;
     await this.#orNothing("write", contentName(id), () => {
-      if (this.#gatheredBytes > 0) this.#content.append(this.#takeGathered());
+      const bytes = content ?? this.#takeGathered();
+      if (bytes.length > 0) this.#content.append(bytes);
     });
     await this.#orNothing("write", newName(id), () => {
       const bytes = encodeEnvelope(envelope, newName(id));
       this.#envelope = this.#disk.create(newName(id));
       this.#envelope.append(bytes);
+      if (content !== null) this.#written = { content, envelope: bytes };
     });
   }
 
@@ -94,17 +102,30 @@ export class FileDraft implements Draft {
     const progress = { renamed: false };
     try {
       if (this.#filtered) this.#mustBeFiles();
-      await publish(this.#disk, this.#options.directory, {
-        id: this.id,
-        written: this.#filtered ? null : [this.#content, envelope],
-        progress,
-      });
+      await this.#publish(envelope, progress);
     } catch (error) {
       // Whatever was synced before a failed sync cannot be believed any more: nothing may stay.
       this.#discard(progress.renamed);
       throw storageError(error, "commit", newName(this.id));
     }
     this.#end(true);
+  }
+
+  async #publish(envelope: DiskFile, progress: Progress): Promise<void> {
+    const { directory, journal } = this.#options;
+    const written = this.#filtered ? null : this.#written;
+    const takes = written !== null && (journal?.takes(written.content, written.envelope) ?? false);
+    if (written !== null && journal && takes) {
+      this.#content.close();
+      envelope.close();
+      await publishJournaled(this.#disk, journal, { id: this.id, ...written, progress });
+      return;
+    }
+    await publish(this.#disk, directory, {
+      id: this.id,
+      written: this.#filtered ? null : [this.#content, envelope],
+      progress,
+    });
   }
 
   /** A filter that takes the message away must say so, and one that leaves something else does not get it sent. */
@@ -177,6 +198,7 @@ export class FileDraft implements Draft {
     if (this.#ended) return;
     this.#ended = true;
     this.#gathered = [];
+    this.#written = null;
     closeQuietly(this.#content);
     if (this.#envelope !== null) closeQuietly(this.#envelope);
     this.#options.onEnd(committed);

@@ -14,6 +14,8 @@ import { Delivered } from "./delivered.ts";
 import { FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
+import { CommitJournal, type JournalTerms } from "./journal.ts";
+import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
 import { FileLease } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
@@ -37,6 +39,8 @@ export interface FileStoreOptions {
   /** Another disk than the directory's own; no other process can see that one. */
   readonly disk?: Disk;
   readonly processes?: ProcessTable;
+  /** How the journal of commits is used; for tests. */
+  readonly commits?: JournalTerms;
 }
 
 const MAX_NAME_TRIES = 10_000;
@@ -47,7 +51,10 @@ export async function openFileStore(options: FileStoreOptions): Promise<FileStor
   checkSpool(disk);
   const store = new FileStore(options, disk);
   if (options.disk === undefined) warnUnwritable(options);
-  if (options.recover ?? true) await store.recover();
+  if (options.recover ?? true) {
+    await store.replay();
+    await store.recover();
+  }
   if (options.watch ?? false) await store.watch();
   return store;
 }
@@ -66,6 +73,8 @@ export class FileStore implements Store {
   readonly #options: FileStoreOptions;
   readonly #disk: Disk;
   readonly #directory: SharedSync | null;
+  readonly #commits: CommitJournal | null;
+  readonly #closing = new AbortController();
   readonly #processes: ProcessTable;
   readonly #holders: Holders;
   readonly #queue: Queue;
@@ -86,6 +95,7 @@ export class FileStore implements Store {
     this.#disk = disk;
     this.#directory = options.sync ? new SharedSync(disk) : null;
     this.#processes = options.processes ?? systemProcesses();
+    this.#commits = openJournal(options, disk, this.#processes);
     this.#names = new NameMaker(this.#processes.pid);
     this.#holders =
       options.disk === undefined
@@ -112,6 +122,7 @@ export class FileStore implements Store {
       id,
       content,
       directory: this.#directory,
+      journal: this.#commits,
       onEnd: (committed) => this.#endDraft(id, committed),
     });
   }
@@ -136,6 +147,7 @@ export class FileStore implements Store {
       journal: this.#options.journal,
       onEnd: (end) => {
         this.#leases.delete(id);
+        if (end === "completed" || end === "delivered") this.#commits?.done(id);
         if (end === "released") this.#queue.add(id);
         if (end === "completed") this.#unsynced = true;
         if (end === "lost") this.#givenUp.add(id);
@@ -155,6 +167,32 @@ export class FileStore implements Store {
     } catch (error) {
       warn(this.#options.journal, describeError(error));
     }
+  }
+
+  /** Makes whole what the journal has of messages that a power cut has torn. Before anything else; tells, never throws. */
+  async replay(): Promise<void> {
+    const { journal, clock } = this.#options;
+    const { journaling } = this.#disk;
+    if (journaling === undefined) return;
+    try {
+      const { restored, left } = await replayJournal({
+        disk: this.#disk,
+        journaling,
+        processes: this.#processes,
+        nowMs: clock.now(),
+      });
+      const action = "restored from the journal";
+      for (const id of restored) journal.tell({ kind: "spool.recovered", id, action });
+      if (left) void this.#replayLater(); // Ends with the store.
+    } catch (error) {
+      warn(journal, describeError(storageError(error, "replay", this.#disk.directory)));
+    }
+  }
+
+  async #replayLater(): Promise<void> {
+    const { signal } = this.#closing;
+    await this.#options.clock.sleep(ORPHAN_MS, signal).catch(() => undefined);
+    if (!signal.aborted) await this.replay();
   }
 
   /** Puts right what a crash has left: at the start and at each poll. Tells, never throws. */
@@ -224,7 +262,9 @@ export class FileStore implements Store {
 
   /** Ends cleanly: what was delivered does not come back, and nobody takes us for a crashed holder. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#queue.close();
+    await this.#commits?.close();
     if (this.#unsynced) {
       await this.#directory?.flush().catch((error: unknown) => {
         warn(this.#options.journal, describeError(error));
@@ -271,6 +311,17 @@ export class FileStore implements Store {
     }
     return taken;
   }
+}
+
+/** With --shared-spool there is none: after a power cut the other program may be the first to read. */
+function openJournal(
+  { sync, shared, recover: recovers, clock, commits }: FileStoreOptions,
+  disk: Disk,
+  processes: ProcessTable,
+): CommitJournal | null {
+  const { journaling } = disk;
+  if (!sync || shared || recovers === false || journaling === undefined) return null;
+  return new CommitJournal({ disk, journaling, clock, processes, ...commits });
 }
 
 function warn(journal: Journal, text: string): void {

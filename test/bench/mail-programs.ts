@@ -32,9 +32,14 @@ export type StartProgram = (place: Place) => Promise<MailProgram>;
 
 /** What can be measured here, by name. */
 export function mailPrograms(): Readonly<Record<string, StartProgram>> {
+  // relayd once more with other options: "--shared-spool" is relayd without a journal.
+  const variant = process.env.BENCH_VARIANT ?? "";
+  const startVariant: StartProgram = (place) =>
+    startRelay(process.execPath, [...nodeArguments(), ...variant.split(" ")], place);
   const emailrelay = process.env.BENCH_EMAILRELAY ?? "";
   return {
     relayd: (place) => startRelay(process.execPath, nodeArguments(), place),
+    ...(variant === "" ? {} : { variant: startVariant }),
     ...(hasPostfix() ? { postfix: startPostfix } : {}),
     ...(emailrelay === ""
       ? {}

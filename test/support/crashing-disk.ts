@@ -4,6 +4,7 @@
  * each directory. One sync can be ignored, to see whether anybody would notice.
  */
 import type { Disk, DiskFile, FileFacts } from "../../src/io/disk.ts";
+import type { BlockFile, Journaling } from "../../src/io/journaling.ts";
 
 export class PowerCut extends Error {
   override name = "PowerCut";
@@ -35,6 +36,11 @@ export interface CrashingDiskOptions {
 
 export class CrashingDisk implements Disk {
   readonly directory = "/memory/spool";
+  readonly journaling: Journaling = {
+    freeBytes: () => Number.POSITIVE_INFINITY,
+    preallocate: async (name, bytes) => this.#preallocate(name, bytes),
+    syncAll: async () => this.#syncAll(),
+  };
   /** What each sync so far was for: "file emailrelay.7.1.1.content", "directory". */
   readonly syncs: string[] = [];
   operations = 0;
@@ -169,6 +175,36 @@ export class CrashingDisk implements Disk {
     return disk;
   }
 
+  #preallocate(name: string, bytes: number): BlockFile {
+    this.#tick();
+    const inode = this.#add(name, "file", "open");
+    inode.data = Buffer.alloc(bytes);
+    inode.durable = inode.data;
+    return {
+      write: (data, position) => {
+        this.#tick();
+        const written = Buffer.from(inode.data);
+        written.set(data, position);
+        inode.data = written;
+        inode.changed = this.#time;
+      },
+      sync: async () => {
+        this.#tick();
+        if (this.#counts(`file ${name}`)) inode.durable = inode.data;
+      },
+      hasName: () => this.#names.get(name) === inode,
+      close: () => undefined,
+    };
+  }
+
+  #syncAll(): void {
+    this.#tick();
+    if (!this.#counts("everything")) return;
+    for (const inode of this.#names.values()) inode.durable = inode.data;
+    this.#durable = new Map(this.#names);
+    this.#changes = [];
+  }
+
   #file(name: string, inode: Inode): DiskFile {
     const append = (bytes: Uint8Array) => {
       this.#tick();
@@ -268,9 +304,14 @@ const LEFTOVERS: readonly ((inode: Inode) => Buffer)[] = [
   (inode) => inode.data,
 ];
 
-/** The new length is on disk, half of the new bytes are; the rest reads as zeros. */
+/** The new length is on disk, half of the new bytes are; the rest reads as zeros, or as what was there before. */
 function torn({ data, durable }: Inode): Buffer {
   if (data.equals(durable)) return data;
+  if (data.length === durable.length) {
+    const changed = [...data.keys()].filter((at) => data[at] !== durable[at]);
+    const half = changed[Math.floor(changed.length / 2)] ?? 0;
+    return Buffer.concat([data.subarray(0, half), durable.subarray(half)]);
+  }
   const left = Buffer.alloc(data.length);
   data.copy(left, 0, 0, Math.floor((durable.length + data.length) / 2));
   return left;

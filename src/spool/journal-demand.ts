@@ -1,0 +1,26 @@
+/** Whether so many commits come within a second that sharing their syncs pays. */
+
+const SECOND_MS = 1000;
+
+export class Demand {
+  readonly #enough: number;
+  #since = Number.NEGATIVE_INFINITY;
+  #count = 0;
+  #before = 0;
+
+  constructor(enough: number) {
+    this.#enough = enough;
+  }
+
+  /** Counts one more; true while this second, or the one before it, has had enough. */
+  risen(nowMs: number): boolean {
+    const passed = nowMs - this.#since;
+    if (passed >= SECOND_MS) {
+      this.#before = passed < 2 * SECOND_MS ? this.#count : 0;
+      this.#since = nowMs;
+      this.#count = 0;
+    }
+    this.#count += 1;
+    return Math.max(this.#count, this.#before) > this.#enough;
+  }
+}
