@@ -1,9 +1,10 @@
 /** The compared programs: relayd, Debian's Postfix, and any program with E-MailRelay's options. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { freePort } from "../support/catcher.ts";
 import { bin, canConnect, until } from "../support/relayd.ts";
 
@@ -130,9 +131,10 @@ async function startPostfix({ directory, sink, mode }: Place): Promise<MailProgr
     port,
     pid,
     async release() {
-      run("postconf", ["-c", config, "-e", "defer_transports="]);
-      postfix("reload");
-      run("postqueue", ["-c", config, "-f"]);
+      // Not waiting in one piece: the first message may be at the sink before the last of these ends.
+      await runLater("postconf", ["-c", config, "-e", "defer_transports="]);
+      await runLater("postfix", ["-c", config, "reload"]);
+      await runLater("postqueue", ["-c", config, "-f"]);
     },
     waiting: () => countFiles(join(directory, "queue"), ["incoming", "active", "deferred"]),
     async [Symbol.asyncDispose]() {
@@ -145,6 +147,8 @@ async function startPostfix({ directory, sink, mode }: Place): Promise<MailProgr
 function run(command: string, args: readonly string[]): void {
   execFileSync(command, args, { stdio: "pipe" });
 }
+
+const runLater = promisify(execFile);
 
 function countFiles(queue: string, folders: readonly string[]): number {
   return folders.reduce((sum, folder) => {
