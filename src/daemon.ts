@@ -140,10 +140,11 @@ export class Daemon {
       complain("nothing to do");
       return await this.#leave(0);
     }
-    const { tried, error } = await instance.forwardOnce("startup");
+    const { tried, error, waiting = 0 } = await instance.forwardOnce("startup");
     if (error !== null) complain(`error: ${error}`);
+    else if (waiting > 0) complain(`error: messages to be tried again: ${waiting}`);
     else if (tried === 0) complain("no messages to send");
-    await this.#leave(error === null ? 0 : 1);
+    await this.#leave(error === null && waiting === 0 ? 0 : 1);
   }
 
   #catchSignals(): void {

@@ -6,6 +6,7 @@ import { describeError } from "../core/errors.ts";
 import type { Journal, Level } from "../core/events.ts";
 import { isOwnListener } from "../io/own-listener.ts";
 import { whyNotFound } from "../io/resolvable.ts";
+import { Alarm } from "../relay/alarm.ts";
 import type { Stations } from "../relay/journey.ts";
 import { receptionOpener } from "../relay/reception.ts";
 import { Run, type RunResult } from "../relay/run.ts";
@@ -33,7 +34,7 @@ export class Instance {
   readonly #soon = new AbortController();
   readonly #now = new AbortController();
   readonly #reloadable: Reloadable[] = [];
-  #alarm = new AbortController();
+  readonly #alarm: Alarm;
   #client: Promise<OpenTransport> | null = null;
   /** Runs of their own that somebody waits for. */
   readonly #flushes = new Set<Promise<FlushResult>>();
@@ -53,12 +54,24 @@ export class Instance {
     this.#scheduler = new Scheduler({
       journal: this.#journal,
       run: (forced) => this.#run(this.#at, this.#journal, forced),
-      onIdle: () => this.#wakeLater(),
+      onIdle: () => this.#alarm.set(this.#at.retrying?.agenda.next() ?? null),
+    });
+    this.#alarm = new Alarm({
+      clock,
+      signal: this.#soon.signal,
+      // A program that makes one run of its own has no further ones.
+      onTime: () => {
+        if (this.serves) this.forward("retry");
+      },
     });
     this.#at = {
       ...opened.filters,
       store: opened.store,
-      ...waysOut(forwarding, this.#journal, clock),
+      ...waysOut(forwarding, {
+        journal: this.#journal,
+        clock,
+        onPlanned: (ms) => this.#alarm.advance(ms),
+      }),
       journal: this.#journal,
       requestRun: (reason) => this.forward(reason),
       clock,
@@ -217,20 +230,6 @@ export class Instance {
       forced,
     });
     return { result: run.all(), again: () => run.again() };
-  }
-
-  /** What was put off is tried when its time has come. */
-  #wakeLater(): void {
-    const ms = this.#at.retrying?.agenda.next() ?? null;
-    this.#alarm.abort();
-    if (ms === null || this.#soon.signal.aborted) return;
-    this.#alarm = new AbortController();
-    const signal = AbortSignal.any([this.#alarm.signal, this.#soon.signal]);
-    // Not more than once a second, whatever the agenda says.
-    this.#options.clock.sleep(Math.max(ms, 1000), signal).then(
-      () => this.forward("retry"),
-      () => undefined,
-    );
   }
 
   /** What only forwarding needs is loaded when there is something to forward. */

@@ -9,8 +9,18 @@ import { Retrying } from "../relay/retrying.ts";
 
 type WaysOut = Pick<Stations, "route" | "recipients" | "retrying" | "parallel" | "pace">;
 
+export interface WaysOutOptions {
+  readonly journal: Journal;
+  readonly clock: Clock;
+  /** Called when something is to be tried again in so many milliseconds. */
+  readonly onPlanned: (ms: number) => void;
+}
+
 /** `forward`: null where nothing is ever forwarded. */
-export function waysOut(forward: ForwardConfig | null, journal: Journal, clock: Clock): WaysOut {
+export function waysOut(
+  forward: ForwardConfig | null,
+  { journal, clock, onPlanned }: WaysOutOptions,
+): WaysOut {
   const [first, ...others] = forward === null ? [""] : [forward.to, ...forward.fallbacks];
   return {
     route: ({ forwardToAddress, clientAccountSelector: account }) =>
@@ -18,7 +28,7 @@ export function waysOut(forward: ForwardConfig | null, journal: Journal, clock: 
         ? [{ address: first ?? "", account }, ...others.map((address) => ({ address, account }))]
         : [{ address: forwardToAddress, account }],
     recipients: forward?.recipients ?? "all",
-    retrying: retryingOf(forward, journal, clock),
+    retrying: retryingOf(forward, { journal, clock, onPlanned }),
     parallel: forward?.parallel ?? 1,
     pace: new Pace(forward?.rate ?? null, clock),
   };
@@ -26,12 +36,11 @@ export function waysOut(forward: ForwardConfig | null, journal: Journal, clock: 
 
 function retryingOf(
   forward: ForwardConfig | null,
-  journal: Journal,
-  clock: Clock,
+  { journal, clock, onPlanned }: WaysOutOptions,
 ): Retrying | null {
   const retry = forward?.retry ?? null;
   if (retry === null) return null;
   const monotonic = () => clock.monotonic();
-  const agenda = new Agenda({ retry, monotonic, random: Math.random });
+  const agenda = new Agenda({ retry, monotonic, random: Math.random, onPlanned });
   return new Retrying({ retry, agenda, journal, now: () => clock.now() });
 }

@@ -2,8 +2,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 
+/** A timer for longer would end at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep: async (ms, signal) => await delay(ms, undefined, { signal }),
+  sleep: async (ms, signal) => {
+    let left = ms;
+    do {
+      await delay(Math.min(left, LONGEST_MS), undefined, { signal });
+      left -= LONGEST_MS;
+    } while (left > 0);
+  },
 };

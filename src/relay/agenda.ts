@@ -11,6 +11,8 @@ export interface AgendaOptions {
   readonly monotonic: () => number;
   /** From 0 up to 1. */
   readonly random: () => number;
+  /** Called when something is to be looked at in so many milliseconds. */
+  readonly onPlanned?: (ms: number) => void;
 }
 
 /** Nobody knows whether the message was taken: trying it soon would deliver it twice, most likely. */
@@ -18,6 +20,10 @@ const AFTER_UNKNOWN_MS = 3_600_000;
 /** However often a smarthost has failed, it is looked after again within this time. */
 const LONGEST_PAUSE_MS = 900_000;
 const JITTER = 0.1;
+/** After a run that a fault, or a filter, has ended. */
+const REST_MS = 60_000;
+/** What stays in the queue, and nobody has planned for. */
+const LOOK_MS = 300_000;
 
 interface Pause {
   readonly until: number;
@@ -29,6 +35,10 @@ export class Agenda {
   readonly #options: AgendaOptions;
   readonly #due = new Map<MessageId, number>();
   readonly #pauses = new Map<string, Pause>();
+  /** Nothing before then. */
+  #rest = 0;
+  /** Something then, in any case. */
+  #look = 0;
 
   constructor(options: AgendaOptions) {
     this.#options = options;
@@ -47,11 +57,14 @@ export class Agenda {
   defer(id: MessageId, ms: number): void {
     const { delaysMs } = this.#options.retry;
     const longest = Math.max(...delaysMs, AFTER_UNKNOWN_MS) * (1 + JITTER);
-    this.#due.set(id, this.#options.monotonic() + Math.min(Math.max(ms, 0), longest));
+    const cut = Math.min(Math.max(ms, 0), longest);
+    this.#due.set(id, this.#options.monotonic() + cut);
+    this.#planned(cut);
   }
 
-  forget(id: MessageId): void {
-    this.#due.delete(id);
+  /** True if the message had been put off. */
+  forget(id: MessageId): boolean {
+    return this.#due.delete(id);
   }
 
   /** True if the message may be tried. */
@@ -59,12 +72,21 @@ export class Agenda {
     return (this.#due.get(id) ?? 0) <= this.#options.monotonic();
   }
 
+  /** True if the message was put off, and has waited for as long. */
+  hasWaited(id: MessageId): boolean {
+    return this.#due.has(id) && this.isDue(id);
+  }
+
   /** Leaves a smarthost alone for a while, longer each time. `news` is true when the operator should hear of it. */
   pause(address: string, why: string): { readonly ms: number; readonly news: boolean } {
     const before = this.#pauses.get(address);
+    // Connections that fail together are one failure.
+    const left = this.pausedFor(address);
+    if (before !== undefined && left !== null) return { ms: left.ms, news: false };
     const count = (before?.count ?? 0) + 1;
     const ms = Math.min(this.delayAfter(count, false), LONGEST_PAUSE_MS);
     this.#pauses.set(address, { until: this.#options.monotonic() + ms, count, why });
+    this.#planned(ms);
     return { ms, news: before?.why !== why };
   }
 
@@ -87,14 +109,33 @@ export class Agenda {
     for (const id of this.#due.keys()) if (!there.has(id) && !held.has(id)) this.#due.delete(id);
   }
 
+  /** A run was ended: nothing is tried for a while, and then everything that may be. */
+  rest(): void {
+    this.#rest = this.#options.monotonic() + REST_MS;
+    this.#planned(REST_MS);
+  }
+
+  /** What a run has left in the queue: whatever is planned for none of it is looked at again some time. */
+  left(ready: readonly MessageId[]): void {
+    if (ready.every((id) => this.#due.has(id))) return;
+    this.#look = this.#options.monotonic() + LOOK_MS;
+    this.#planned(LOOK_MS);
+  }
+
   /** Milliseconds until something is due, or null. */
   next(): number | null {
     const now = this.#options.monotonic();
+    if (this.#rest > now) return this.#rest - now;
     let earliest = Number.POSITIVE_INFINITY;
     for (const at of this.#due.values()) earliest = Math.min(earliest, at);
     for (const { until } of this.#pauses.values()) {
       if (until > now) earliest = Math.min(earliest, until);
     }
+    if (this.#look > now) earliest = Math.min(earliest, this.#look);
     return earliest === Number.POSITIVE_INFINITY ? null : Math.max(earliest - now, 0);
+  }
+
+  #planned(ms: number): void {
+    this.#options.onPlanned?.(ms);
   }
 }

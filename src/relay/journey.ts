@@ -181,6 +181,8 @@ export interface Routed {
   readonly verdict: Verdict | null;
   /** Monotonic milliseconds. */
   readonly started: number;
+  /** True if it was put off before, by this program. */
+  readonly hasWaited?: boolean;
 }
 
 /** What is kept from message to message on the way to one smarthost. */
@@ -189,6 +191,8 @@ export interface Outbound {
   readonly clientFilter: Filter | null;
   /** Addresses that could not be used when there was another one to try: not asked again on this way. */
   readonly unusable: Map<string, Trouble>;
+  /** Aborted when nothing more is to begin; null where nobody says so. */
+  readonly soon: AbortSignal | null;
 }
 
 /**
@@ -227,35 +231,43 @@ export async function route(
  */
 export async function forward(
   at: Stations,
-  { lease, smarthosts, verdict: routing, started }: Routed,
+  routed: Routed,
   outbound: Outbound,
   signal: AbortSignal,
 ): Promise<Forwarded> {
+  const { lease, smarthosts, verdict: routing, started } = routed;
   const { transport, clientFilter } = outbound;
-  const { smarthost, trouble } = await reach(at, smarthosts, outbound, signal);
-  if (trouble !== null) {
-    const outcome = unreached(at, trouble, lease.envelope.toRemote);
-    const attempt = notSent(smarthost, started);
-    return await conclude(at, lease, { outcome, next: "continue", attempt });
-  }
+  let reached = await reach(at, smarthosts, outbound, signal);
+  if (reached.trouble !== null) return await unreached(at, routed, reached, signal);
   const filter = routing === null ? clientFilter : null;
   const verdict = (await filter?.run(lease.files(), signal)) ?? routing ?? PASS;
   const { next } = verdict;
   if (verdict.kind === "abandon") return abandoned(at, lease, next);
   if (filter !== null) await lease.reread();
-  // The session is gone when a message has ended it: what it was is asked before.
-  const { session } = transport;
-  const attempt: Attempt = { smarthost, session, bytes: 0, started };
   if (verdict.kind === "reject") {
     const outcome = refusedByFilter(lease.envelope.toRemote, verdict);
+    const attempt = { ...notSent(reached.smarthost, started), session: transport.session };
     return await conclude(at, lease, { outcome, next, attempt });
   }
-  await at.pace.turn(smarthost.address, signal);
+  const mayWait = outbound.soon === null ? signal : AbortSignal.any([signal, outbound.soon]);
+  if (await at.pace.turn(reached.smarthost.address, mayWait)) {
+    // No smarthost keeps a session for as long.
+    reached = await reach(at, smarthosts, outbound, signal);
+    if (reached.trouble !== null) return await unreached(at, routed, reached, signal);
+  }
+  // The session is gone when a message has ended it: what it was is asked before.
+  const { session } = transport;
+  const attempt: Attempt = { smarthost: reached.smarthost, session, bytes: 0, started };
   const { receipt, bytes } = await send(lease, transport, signal);
   const ended = { next, attempt: { ...attempt, bytes } };
   if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
   return await conclude(at, lease, { outcome, receipt, ...ended });
+}
+
+interface Reached {
+  readonly smarthost: Smarthost;
+  readonly trouble: Trouble | null;
 }
 
 /** Gets a session ready with the first smarthost that can be used. */
@@ -264,28 +276,44 @@ async function reach(
   smarthosts: Routed["smarthosts"],
   { transport, unusable }: Outbound,
   signal: AbortSignal,
-): Promise<{ readonly smarthost: Smarthost; readonly trouble: Trouble | null }> {
-  let last: { smarthost: Smarthost; trouble: Trouble } | null = null;
-  for (const smarthost of smarthosts) {
+): Promise<Reached> {
+  const { retrying } = at;
+  let last: Reached | null = null;
+  for (const smarthost of retrying?.usable(smarthosts) ?? smarthosts) {
     const { address } = smarthost;
     const known = unusable.get(address);
     const trouble = known ?? (await transport.prepare(smarthost, signal));
     if (trouble === null) {
-      at.retrying?.works(address);
+      retrying?.works(address);
       return { smarthost, trouble };
     }
-    if (known === undefined && !signal.aborted) at.retrying?.fails(address, trouble);
-    if (smarthosts.length > 1) unusable.set(address, trouble);
+    if (!signal.aborted) retrying?.fails(address, trouble);
+    // Where mail is tried again, it is the pause that says so, until it ends.
+    if (smarthosts.length > 1 && retrying === null) unusable.set(address, trouble);
     last = { smarthost, trouble };
   }
   return last ?? { smarthost: smarthosts[0], trouble: null };
 }
 
-/** Where mail is tried again, the site's own trouble is no message's fault. */
-function unreached(at: Stations, trouble: Trouble, recipients: readonly string[]): SettledOutcome {
-  return at.retrying === null
-    ? troubled(trouble, recipients)
-    : { kind: "queued", why: trouble.why, trouble };
+async function unreached(
+  at: Stations,
+  routed: Routed,
+  { smarthost, trouble }: Reached,
+  signal: AbortSignal,
+): Promise<Forwarded> {
+  const { lease } = routed;
+  const attempt = notSent(smarthost, routed.started);
+  const why = trouble ?? { kind: "connection", connected: false, why: "", reply: null };
+  const { retrying } = at;
+  // Where mail is tried again, the site's own trouble is no message's fault.
+  if (retrying !== null && !signal.aborted) {
+    return await retrying.unreached(at, routed, why, attempt);
+  }
+  const outcome: SettledOutcome =
+    retrying === null
+      ? troubled(why, lease.envelope.toRemote)
+      : { kind: "queued", why: why.why, trouble: why };
+  return await conclude(at, lease, { outcome, next: "continue", attempt });
 }
 
 function notSent(smarthost: Smarthost, started: number): Attempt {

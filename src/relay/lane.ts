@@ -20,11 +20,15 @@ export interface LaneOptions {
   readonly openClientFilter: (() => Filter & AsyncDisposable) | null;
   /** Sends one message over what is kept for this way, which is opened when it is first asked for. Does not throw. */
   readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<void>;
+  /** Called with what is not sent, because nothing more is to be sent this way. */
+  readonly skipped: (routed: Routed) => void;
   /** True when nothing more is to be sent this way. */
   readonly closed: () => boolean;
   /** Messages to come, roughly, besides those that wait here. */
   readonly backlog: () => number;
   readonly monotonic: () => number;
+  /** Aborted when nothing more is to begin. */
+  readonly soon: AbortSignal;
   /** Resolves after so many milliseconds; rejects when the signal is aborted. */
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -132,7 +136,10 @@ export class Lane {
 
   async #sendOne(worker: Worker, next: Routed): Promise<void> {
     await using _ = next.lease;
-    if (this.#options.closed()) return;
+    if (this.#options.closed()) {
+      this.#options.skipped(next);
+      return;
+    }
     await this.#options.send(next, async () => {
       worker.kept ??= await this.#open();
       return worker.kept;
@@ -146,6 +153,7 @@ export class Lane {
       transport,
       clientFilter: openClientFilter === null ? null : openClientFilter(),
       unusable: new Map(),
+      soon: this.#options.soon,
     };
   }
 

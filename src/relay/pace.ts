@@ -18,9 +18,9 @@ export class Pace {
     this.#clock = clock;
   }
 
-  /** Resolves when one more message may go there. Rejects with the signal's reason. */
-  async turn(address: string, signal: AbortSignal): Promise<void> {
-    if (this.#rate === null) return;
+  /** Resolves when one more message may go there, to true if that took some time. Rejects when the signal is aborted. */
+  async turn(address: string, signal: AbortSignal): Promise<boolean> {
+    if (this.#rate === null) return false;
     const { count, periodMs } = this.#rate;
     const times = this.#sent.get(address) ?? [];
     this.#sent.set(address, times);
@@ -31,6 +31,8 @@ export class Pace {
     const turn = Math.max(now, before + periodMs);
     times.push(turn);
     if (times.length > count) times.shift();
-    if (turn > now) await this.#clock.sleep(turn - now, signal);
+    if (turn <= now) return false;
+    await this.#clock.sleep(turn - now, signal);
+    return true;
   }
 }

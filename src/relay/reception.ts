@@ -47,13 +47,17 @@ function openReception({ at, immediate, onClosed }: ReceptionOptions): Reception
       const { reply, id } = await receive(at, submission, filter, signal);
       const remote = submission.envelope.toRemote.length > 0;
       if (id === null || immediate === null || !remote) return reply;
-      exit ??= {
-        transport: await immediate(),
-        clientFilter: open(at.openClientFilter),
-        routingFilter: open(at.openRoutingFilter),
-        unusable: new Map(),
+      const openExit = async () => {
+        exit ??= {
+          transport: await immediate(),
+          clientFilter: open(at.openClientFilter),
+          routingFilter: open(at.openRoutingFilter),
+          unusable: new Map(),
+          soon: null,
+        };
+        return exit;
       };
-      return await forwardNow(at, { id, reply }, exit, signal);
+      return await forwardNow(at, { id, reply }, openExit, signal);
     },
     async [Symbol.asyncDispose]() {
       onClosed();
@@ -73,7 +77,7 @@ function open(openFilter: OpenFilter | null): OpenedFilter | null {
 async function forwardNow(
   at: Stations,
   accepted: { id: MessageId; reply: Reply },
-  exit: Exit,
+  openExit: () => Promise<Exit>,
   signal: AbortSignal,
 ): Promise<Reply> {
   const { id } = accepted;
@@ -81,15 +85,18 @@ async function forwardNow(
   // Somebody else's run was faster: the message is safe and on its way.
   if (lease === null) return accepted.reply;
   try {
+    const exit = await openExit();
     const routed = await route(at, lease, exit.routingFilter, signal);
     const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
     if (outcome.kind === "queued" && at.retrying !== null) return accepted.reply;
     return replyTo(outcome, accepted.reply);
   } catch (error) {
+    at.retrying?.fault(id);
     if (!(error instanceof RelayError)) throw error;
     const text = `cannot forward ${id}: ${error.message}`;
     at.journal.tell({ kind: "note", level: "error", detail: false, text });
-    return NOT_FORWARDED;
+    // It is in the queue and will be tried again: a client that is told to come back sends it twice.
+    return at.retrying === null ? NOT_FORWARDED : accepted.reply;
   }
 }
 
@@ -97,7 +104,6 @@ function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Repl
   switch (outcome.kind) {
     case "delivered":
     case "abandoned":
-    // It is in the queue and will be tried again: a client that is told to come back sends it twice.
     case "deferred":
       return accepted;
     case "failed":

@@ -2,6 +2,7 @@
 import type { RetryConfig } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageId } from "../core/message-id.ts";
+import type { Reply } from "../core/reply.ts";
 import {
   arrivalOf,
   type FailedRecipient,
@@ -13,11 +14,14 @@ import {
 } from "../core/retry-state.ts";
 import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { FailureReason, Lease } from "../core/store.ts";
-import type { Receipt, Trouble } from "../core/transport.ts";
+import type { Receipt, Smarthost, Trouble } from "../core/transport.ts";
 import type { Agenda } from "./agenda.ts";
-import { deliveryTo } from "./delivery.ts";
-import type { Forwarded, Stations } from "./journey.ts";
+import { conclude } from "./conclude.ts";
+import { type Attempt, deliveryTo } from "./delivery.ts";
+import type { Forwarded, Routed, Stations } from "./journey.ts";
 import { type Ended, tellRelayed, tellSender, warnSender } from "./reporting.ts";
+
+const AFTER_FAULT_MS = 60_000;
 
 export interface RetryingOptions {
   readonly retry: RetryConfig;
@@ -56,6 +60,19 @@ export class Retrying {
     });
   }
 
+  /** Those that are not left alone at the moment; all when that is none. */
+  usable(smarthosts: Routed["smarthosts"]): readonly Smarthost[] {
+    const usable = smarthosts.filter(({ address }) => this.agenda.pausedFor(address) === null);
+    return usable.length > 0 ? usable : smarthosts;
+  }
+
+  /** Why all of them are left alone, and for how long; null when one is not. */
+  pauseOf(smarthosts: Routed["smarthosts"]): { readonly why: string; readonly ms: number } | null {
+    const pauses = smarthosts.map(({ address }) => this.agenda.pausedFor(address));
+    const ms = Math.min(...pauses.map((pause) => pause?.ms ?? 0));
+    return ms === 0 ? null : { why: pauses[0]?.why ?? "", ms };
+  }
+
   /** True if the message has waited as long as it may. */
   isExpired(id: MessageId): boolean {
     const arrived = arrivalOf(id);
@@ -76,22 +93,58 @@ export class Retrying {
     return true;
   }
 
-  /** A message whose smarthosts are all left alone: it waits as long as they do, or has waited long enough. */
+  /** A message whose smarthosts are all left alone waits as long as they do. One that `hasWaited` before may have waited long enough. */
   async wait(
     at: Stations,
-    lease: Lease,
-    pause: { readonly why: string; readonly ms: number; readonly attempt: Ended["attempt"] },
+    { lease, smarthosts, started, hasWaited = false }: Routed,
+    pause: { readonly why: string; readonly ms: number },
   ): Promise<void> {
-    const { why, ms, attempt } = pause;
+    const { why } = pause;
+    const attempt: Attempt = { smarthost: smarthosts[0], session: null, bytes: 0, started };
     const ended: Ended = { next: "continue", attempt };
-    if (this.isExpired(lease.id)) {
-      await expire(at, lease, why, ended);
+    // What comes from an operator is older than any mail may be, and yet has been tried nowhere.
+    if (hasWaited && this.isExpired(lease.id)) {
+      await expire(at, lease, { said: { code: 0, text: why }, trouble: null }, ended);
       return;
     }
+    await this.#waitFor(at, lease, pause, ended);
+  }
+
+  /** A message whose smarthosts have all been asked, and none could be used. */
+  async unreached(
+    at: Stations,
+    { lease, smarthosts, hasWaited = false }: Routed,
+    trouble: Trouble,
+    attempt: Attempt,
+  ): Promise<Forwarded> {
+    const { why } = trouble;
+    const ended: Ended = { next: "continue", attempt };
+    if (hasWaited && this.isExpired(lease.id)) {
+      const said = trouble.reply ?? { code: 0, text: why };
+      return await expire(at, lease, { said, trouble }, ended);
+    }
+    const ms = this.pauseOf(smarthosts)?.ms ?? 0;
+    const outcome = { kind: "queued", why, trouble } as const;
+    const queued = await conclude(at, lease, { ...ended, outcome });
+    await this.#waitFor(at, lease, { why, ms }, ended);
+    return queued;
+  }
+
+  async #waitFor(
+    at: Stations,
+    lease: Lease,
+    { why, ms }: { readonly why: string; readonly ms: number },
+    ended: Ended,
+  ): Promise<void> {
     this.agenda.defer(lease.id, ms);
     const reply = { code: 0, text: why };
     const waiting = lease.envelope.toRemote.map((recipient) => ({ recipient, reply, step: null }));
     await warnSender(at, { lease, ended }, waiting, this.triedUntil(lease.id));
+  }
+
+  /** After a fault of our own. */
+  fault(id: MessageId): void {
+    this.agenda.defer(id, AFTER_FAULT_MS);
   }
 
   /** What to remember of one more attempt. */
@@ -152,8 +205,12 @@ export async function concludeEach(
 }
 
 /** A message that nobody can be asked about any more: its smarthost has been in trouble for all its time. */
-async function expire(at: Stations, lease: Lease, why: string, ended: Ended): Promise<Forwarded> {
-  const said = { code: 0, text: why };
+async function expire(
+  at: Stations,
+  lease: Lease,
+  { said, trouble }: { readonly said: Reply; readonly trouble: Trouble | null },
+  ended: Ended,
+): Promise<Forwarded> {
   const failed = lease.envelope.toRemote.map((recipient) =>
     timedOut({ recipient, kind: "deferred", reply: said, step: null }),
   );
@@ -162,7 +219,7 @@ async function expire(at: Stations, lease: Lease, why: string, ended: Ended): Pr
   const all = [...retryStateOf(lease.envelope).failed, ...failed];
   await finish(lease, all);
   tell(at, report, "message.failed", failed);
-  const outcome = { kind: "failed", reason: reasonOf(all), trouble: null, reply: said } as const;
+  const outcome = { kind: "failed", reason: reasonOf(all), trouble, reply: said } as const;
   return { kind: "over", outcome, next: "continue" };
 }
 

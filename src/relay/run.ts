@@ -24,14 +24,14 @@ export interface RunResult {
   readonly tried: number;
   /** What ended it early, or went wrong last; null when nothing did. */
   readonly error: string | null;
+  /** Messages that are to be tried again; absent when there are none. */
+  readonly waiting?: number;
 }
 
 /** Connections lost in a row before a way is given up: one message that kills its session holds up no others. */
 const MAX_LOST = 3;
 /** Different smarthosts at a time. */
 const MAX_LANES = 20;
-/** After a fault of our own, where mail is tried again. */
-const AFTER_FAULT_MS = 60_000;
 /** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
 const PATIENCE_MS = 2000;
 
@@ -51,11 +51,14 @@ export class Run {
   readonly #lanes = new Map<string, Lane>();
   /** Messages that this run has dealt with. */
   readonly #seen = new Set<MessageId>();
-  /** Addresses that are not to be tried again in this run. */
-  readonly #unreachable = new Set<string>();
+  /** Addresses that are not to be tried again in this run, or before then where mail is tried again. */
+  readonly #unreachable = new Map<string, number>();
+  /** Messages that were looked at, and go the usual way. */
+  readonly #usual = new Set<MessageId>();
   /** Connections lost in a row, by address. */
   readonly #lost = new Map<string, number>();
   #tried = 0;
+  #waiting = 0;
   /** Messages that this pass has still to look at. */
   #backlog = 0;
   #error: string | null = null;
@@ -63,6 +66,8 @@ export class Run {
   /** New mail may have come. */
   #more = true;
   #wake: () => void = () => undefined;
+  /** One for everybody who waits for it. */
+  #settling: Promise<void> | null = null;
 
   constructor(at: Stations, options: RunOptions) {
     this.#at = at;
@@ -82,11 +87,24 @@ export class Run {
     try {
       while (this.#more && !this.#over) await this.#passes(router);
       await this.#settled();
+      await this.#planRest();
+    } catch (error) {
+      this.#at.retrying?.agenda.rest();
+      throw error;
     } finally {
       await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
       await router?.[Symbol.asyncDispose]();
     }
-    return { tried: this.#tried, error: this.#error };
+    const result = { tried: this.#tried, error: this.#error };
+    return this.#waiting === 0 ? result : { ...result, waiting: this.#waiting };
+  }
+
+  /** Where mail is tried again, nothing is left in the queue for nobody to look at. */
+  async #planRest(): Promise<void> {
+    const { retrying, store } = this.#at;
+    if (retrying === null || this.#options.soon.aborted) return;
+    if (this.#ended) retrying.agenda.rest();
+    else retrying.agenda.left(await store.ready());
   }
 
   get #over(): boolean {
@@ -101,23 +119,30 @@ export class Run {
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
       if (left.length === 0) break;
-      await Promise.race([this.#settled(), this.#asked()]);
+      await this.#settledOrAsked();
       if (this.#more) return;
     }
-    await Promise.race([this.#settled(), this.#asked()]);
+    await this.#settledOrAsked();
   }
 
   #isWanted(id: MessageId): boolean {
-    if (this.#seen.has(id)) return false;
-    return this.#options.forced || this.#at.retrying?.agenda.isDue(id) !== false;
+    const agenda = this.#at.retrying?.agenda;
+    // A run may last longer than the time until the next attempt.
+    if (this.#seen.has(id)) return agenda?.hasWaited(id) === true;
+    return this.#options.forced || agenda?.isDue(id) !== false;
   }
 
-  /** Resolves when there may be new mail. */
-  async #asked(): Promise<void> {
+  /** Resolves when nothing is under way any more, or there may be new mail. */
+  async #settledOrAsked(): Promise<void> {
     if (this.#more) return;
-    await new Promise<void>((resolve) => {
+    const woken = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
+    this.#settling ??= this.#settled().then(() => {
+      this.#settling = null;
+      this.#wake();
+    });
+    await woken;
   }
 
   /** Hands each message to the lane of its smarthost; returns those for which there was no room. */
@@ -140,16 +165,18 @@ export class Run {
 
   /** False when there was no room for the message, and it is still to be tried. */
   async #takeOne(id: MessageId, router: Filter | null, free: boolean): Promise<boolean> {
+    if (!free && this.#usual.has(id)) return false;
     const lease = await this.#at.store.lease(id);
     if (lease === null) return true;
-    this.#at.retrying?.agenda.forget(id);
     const address = addressOf(lease);
-    const key = laneKey(lease);
-    if (key === USUAL && !free) {
+    if (laneKey(lease) === USUAL && !free) {
+      this.#usual.add(id);
       await lease[Symbol.asyncDispose]();
       return false;
     }
-    const routed = await this.#route(lease, router);
+    this.#usual.delete(id);
+    const hasWaited = this.#at.retrying?.agenda.forget(id) === true;
+    const routed = await this.#route(lease, router, hasWaited);
     const lane = routed === null ? null : await this.#laneFor(laneKey(lease), addressOf(lease));
     if (routed !== null && lane !== null && !lane.full) {
       this.#seen.add(id);
@@ -158,14 +185,15 @@ export class Run {
     }
     await lease[Symbol.asyncDispose]();
     if (routed === null) this.#seen.add(id);
-    return routed === null || this.#unreachable.has(address);
+    return routed === null || this.#isUnreachable(address);
   }
 
   /** null when nothing is left to be done with the message in this run. */
-  async #route(lease: Lease, router: Filter | null): Promise<Routed | null> {
+  async #route(lease: Lease, router: Filter | null, hasWaited: boolean): Promise<Routed | null> {
     const { retrying } = this.#at;
-    if (retrying === null && this.#unreachable.has(addressOf(lease))) return null;
-    if (!this.#options.forced && retrying?.isEarly(lease) === true) return null;
+    if (retrying === null && this.#isUnreachable(addressOf(lease))) return null;
+    // Who has waited here does not care for what a clock says that may have been set.
+    if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
     this.#tried += 1;
     const { now } = this.#options;
     const routed = await this.#guarded(lease, () => route(this.#at, lease, router, now));
@@ -174,23 +202,20 @@ export class Run {
       this.#judge(addressOf(lease), null, routed);
       return null;
     }
-    if (await this.#waitsForPause(routed)) return null;
-    return this.#unreachable.has(addressOf(lease)) ? null : routed;
+    const waiting: Routed = { ...routed, hasWaited };
+    if (await this.#waitsForPause(waiting)) return null;
+    if (!this.#isUnreachable(addressOf(lease))) return waiting;
+    this.#skip(lease);
+    return null;
   }
 
   /** True when all its smarthosts are to be left alone; then it is put off, or has waited long enough. */
-  async #waitsForPause({ lease, smarthosts, started }: Routed): Promise<boolean> {
+  async #waitsForPause(routed: Routed): Promise<boolean> {
     const { retrying } = this.#at;
-    if (retrying === null || this.#options.forced) return false;
-    const pauses = smarthosts.map(({ address }) => retrying.agenda.pausedFor(address));
-    const shortest = Math.min(...pauses.map((pause) => pause?.ms ?? 0));
-    if (shortest === 0) return false;
-    const why = pauses[0]?.why ?? "";
+    const pause = retrying?.pauseOf(routed.smarthosts) ?? null;
+    if (retrying === null || pause === null || this.#options.forced) return false;
     this.#tried -= 1;
-    const attempt = { smarthost: smarthosts[0], session: null, bytes: 0, started };
-    await this.#guarded(lease, async () => {
-      await retrying.wait(this.#at, lease, { why, ms: shortest, attempt });
-    });
+    await this.#guarded(routed.lease, async () => await retrying.wait(this.#at, routed, pause));
     return true;
   }
 
@@ -204,7 +229,9 @@ export class Run {
       parallel,
       openTransport: this.#options.openTransport,
       openClientFilter,
-      closed: () => this.#over || this.#unreachable.has(address),
+      closed: () => this.#over || this.#isUnreachable(address),
+      skipped: ({ lease }) => this.#skip(lease),
+      soon: this.#options.soon,
       send: async (routed, open) => await this.#send(address, routed, open),
       backlog: () => (key === USUAL ? this.#backlog : 0),
       monotonic: () => clock.monotonic(),
@@ -249,9 +276,10 @@ export class Run {
     try {
       return await work();
     } catch (error) {
-      if (this.#options.now.aborted) return null;
+      const { soon, now } = this.#options;
+      if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return null;
       this.#error = describeError(error);
-      this.#at.retrying?.agenda.defer(lease.id, AFTER_FAULT_MS);
+      this.#at.retrying?.fault(lease.id);
       const text = `cannot forward ${lease.id}: ${this.#error}`;
       this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
       return null;
@@ -260,6 +288,7 @@ export class Run {
 
   #judge(address: string, routed: Routed | null, { outcome, next }: Forwarded): void {
     if (next === "stop") this.#ended = true;
+    if (outcome.kind === "deferred") this.#waiting += 1;
     const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {
       this.#lost.delete(address);
@@ -273,20 +302,51 @@ export class Run {
     const lost = (this.#lost.get(address) ?? 0) + 1;
     this.#lost.set(address, lost);
     if (!isFinal(trouble) && lost < MAX_LOST) return;
-    this.#unreachable.add(address);
+    this.#giveUp(address, routed, trouble);
+  }
+
+  #giveUp(address: string, routed: Routed | null, trouble: Trouble): void {
     const { retrying } = this.#at;
-    if (retrying === null) {
+    if (retrying === null || routed === null) {
+      this.#unreachable.set(address, Number.POSITIVE_INFINITY);
       // Without the usual smarthost there is not much to do for a run.
-      this.#ended ||= address === "";
-    } else if (!isFinal(trouble) && routed !== null) {
-      retrying.fails(routed.smarthosts[0].address, trouble);
+      if (retrying === null) this.#ended ||= address === "";
+      return;
     }
+    const { smarthosts } = routed;
+    if (!isFinal(trouble)) {
+      const [used = smarthosts[0]] = retrying.usable(smarthosts);
+      retrying.fails(used.address, trouble);
+    }
+    const ms = retrying.pauseOf(smarthosts)?.ms ?? 0;
+    this.#unreachable.set(address, this.#at.clock.monotonic() + ms);
+  }
+
+  /** It is tried when its smarthost is. */
+  #skip({ id, envelope }: Lease): void {
+    const until = this.#unreachable.get(envelope.forwardToAddress);
+    if (until === undefined) return;
+    this.#at.retrying?.agenda.defer(id, until - this.#at.clock.monotonic());
+  }
+
+  #isUnreachable(address: string): boolean {
+    const until = this.#unreachable.get(address);
+    if (until === undefined) return false;
+    if (this.#at.clock.monotonic() < until) return true;
+    this.#unreachable.delete(address);
+    this.#lost.delete(address);
+    return false;
   }
 }
 
 /** The smarthost cannot be reached or will not have us at all: asking again at once is no use. */
 function isFinal(trouble: Trouble): boolean {
   return !trouble.connected || trouble.kind !== "connection";
+}
+
+/** True if it only says that a signal was aborted. */
+function isErrorOf(signal: AbortSignal, error: unknown): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }
 
 /** "" for the usual smarthost. */

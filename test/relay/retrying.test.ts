@@ -70,7 +70,7 @@ test("a temporary refusal is tried again when its time has come, and not before"
   const { at, store, agenda, pass, events } = house();
   const id = store.put();
   const refusing = always(refuses(temporary));
-  assert.deepEqual(await run(at, async () => refusing), { tried: 1, error: null });
+  assert.deepEqual(await run(at, async () => refusing), { tried: 1, error: null, waiting: 1 });
   assert.equal(store.kept.get(id)?.state, "queued");
   assert.deepEqual(retryStateOf(store.kept.get(id)?.envelope as Envelope), {
     tries: 1,
@@ -294,4 +294,97 @@ test("Agenda cuts what only a changed clock can have made so long", () => {
   const agenda = new Agenda({ retry, monotonic: () => 0, random: () => 0 });
   agenda.defer("emailrelay.1.1.1" as MessageId, 365 * DAY);
   assert.ok((agenda.next() ?? 0) <= 67 * MINUTE);
+});
+
+test("a message that waits alone expires although its smarthost never answers", async () => {
+  const { at, store, pass, agenda } = house();
+  const id = store.put();
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  await run(at, async () => away);
+  pass(5 * DAY);
+  await run(at, async () => away);
+  assert.equal(store.kept.get(id)?.state, "bad");
+  assert.match(store.kept.get(id)?.reason?.text ?? "", /^delivery time expired: connect failure/);
+  assert.notEqual(agenda.next(), 0);
+});
+
+test("a message that is older than any may be, and was never tried, is tried first", async () => {
+  const { at, store, pass, agenda } = house();
+  pass(30 * DAY);
+  const id = store.put();
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  await run(at, async () => away);
+  const second = store.put();
+  await run(at, async () => away);
+  assert.deepEqual(
+    [id, second].map((one) => store.kept.get(one)?.state),
+    ["queued", "queued"],
+  );
+  pass(agenda.next() ?? 0);
+  await run(at, async () => new ScriptedTransport());
+  assert.equal(store.kept.size, 0);
+});
+
+test("a clock that is set back makes nobody wait who has waited", async () => {
+  let back = 0;
+  const made = house();
+  const { clock } = made.at;
+  const now = () => clock.now() - back;
+  const { agenda } = made;
+  const retrying = new Retrying({ retry, agenda, journal: made.at.journal, now });
+  const at: Stations = { ...made.at, clock: { ...clock, now }, retrying };
+  made.store.put();
+  await run(at, async () => always(refuses(temporary)));
+  back = 60 * MINUTE;
+  made.pass(MINUTE);
+  await run(at, async () => new ScriptedTransport());
+  assert.equal(made.store.kept.size, 0);
+});
+
+test("a fallback that is used does not have the first smarthost asked by every run", async () => {
+  const { at, store, agenda, pass } = house({
+    route: ({ clientAccountSelector: account }) => [
+      { address: "first.test:587", account },
+      { address: "second.test:587", account },
+    ],
+  });
+  const transport = new ScriptedTransport(
+    () => accepted,
+    (to) => (to.address.startsWith("first") ? cannotConnect : null),
+  );
+  const asked = () => transport.prepared.filter(({ address }) => address.startsWith("first"));
+  for (let n = 0; n < 3; n++) {
+    store.put();
+    await run(at, async () => transport);
+  }
+  assert.equal(asked().length, 1);
+  pass(agenda.next() ?? 0);
+  store.put();
+  await run(at, async () => transport);
+  assert.equal(asked().length, 2);
+  assert.equal(store.kept.size, 0);
+});
+
+test("a run that a fault or a filter ends leaves nothing that nobody looks at again", async () => {
+  const stop: Stations["openClientFilter"] = () => ({
+    run: async () => ({ kind: "abandon", next: "stop" }),
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  const stopped = house({ openClientFilter: stop });
+  for (let n = 0; n < 3; n++) stopped.store.put();
+  await run(stopped.at, async () => new ScriptedTransport());
+  assert.equal(stopped.agenda.next(), MINUTE);
+  const broken = house();
+  broken.store.ready = async () => await Promise.reject(new Error("no such directory"));
+  await assert.rejects(
+    run(broken.at, async () => new ScriptedTransport()),
+    /no such directory/,
+  );
+  assert.equal(broken.agenda.next(), MINUTE);
 });
