@@ -21,7 +21,7 @@ function peakOf(pid: number | undefined): number {
   return Number(kilobytes) / 1024;
 }
 
-/** A smarthost that only counts: resolves to the bytes of content of the first message. */
+/** A smarthost that only counts: resolves to the bytes of content of the first large message. */
 async function countingSmarthost(): Promise<{ port: number; received: Promise<number> }> {
   let tell: (bytes: number) => void = () => undefined;
   const received = new Promise<number>((resolve) => {
@@ -43,7 +43,8 @@ async function countingSmarthost(): Promise<{ port: number; received: Promise<nu
       bytes += chunk.length;
       if (tail !== "\r\n.\r\n") return;
       socket.write("250 queued\r\n");
-      tell(bytes);
+      // A small one may come first, over a connection of its own.
+      if (bytes > SIZE) tell(bytes);
       bytes = -1;
     });
   });
@@ -95,7 +96,7 @@ test(`${CLIENTS} idle clients, 100 MB in and 100 MB out stay below ${LIMIT_MB} M
   // The first goes out while the second comes in, and somebody else says a few words.
   const second = sendLarge(relay.port);
   assert.equal(await sendMail(relay.port), "250 message processed");
-  assert.ok((await first) > SIZE);
+  assert.ok((await first) > SIZE, "all of the first one went out");
   assert.equal(await second, "250 message processed");
   const peak = peakOf(relay.child.pid);
   context.diagnostic(`peak ${peak.toFixed(0)} MB`);

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import { after } from "node:test";
 
@@ -70,9 +71,24 @@ export async function openCatcher(replies: CatcherReplies = {}, wanted = 0): Pro
 }
 
 async function listen(server: Server, wanted = 0): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(wanted, "127.0.0.1", resolve));
+  for (let tries = 0; !(await tryListen(server, wanted)); tries++) {
+    // A wanted port may be in somebody's hands for a moment: as the near end of a connection.
+    assert.ok(tries < 100, `port ${wanted} stays in use`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+async function tryListen(server: Server, port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const refused = () => resolve(false);
+    server.once("error", refused);
+    server.listen(port, "127.0.0.1", () => {
+      server.off("error", refused);
+      resolve(true);
+    });
+  });
 }
 
 /** A port that was free a moment ago. */
