@@ -68,7 +68,7 @@ test("--retry fails no mail while the smarthost is away, and goes on when it is 
   await sendMail(relay.port);
   await sendMail(relay.port);
   await relay.logged(/smarthost \[127\.0\.0\.1:\d+\] paused for/);
-  assert.equal(relay.files().filter((name) => name.endsWith(".envelope")).length, 2);
+  await until(() => relay.files().filter((name) => name.endsWith(".envelope")).length === 2);
   const smarthost = await openCatcher({}, port);
   await smarthost.caught(2);
   await until(() => relay.files().length === 0);
