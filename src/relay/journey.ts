@@ -10,7 +10,7 @@ import type { Journal } from "../core/events.ts";
 import type { Filter, Next, OpenFilter, Verdict } from "../core/filter.ts";
 import type { IncomingContent, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
-import { type Outcome, type SettledOutcome, settle, troubled } from "../core/outcome.ts";
+import { type Outcome, type SettledOutcome, settle } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Reporter } from "../core/report.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
@@ -18,6 +18,7 @@ import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.t
 import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Pace } from "./pace.ts";
+import { notSent, reach, unreached } from "./reach.ts";
 import { concludeEach, type Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 
@@ -263,61 +264,6 @@ export async function forward(
   if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
   return await conclude(at, lease, { outcome, receipt, ...ended });
-}
-
-interface Reached {
-  readonly smarthost: Smarthost;
-  readonly trouble: Trouble | null;
-}
-
-/** Gets a session ready with the first smarthost that can be used. */
-async function reach(
-  at: Stations,
-  smarthosts: Routed["smarthosts"],
-  { transport, unusable }: Outbound,
-  signal: AbortSignal,
-): Promise<Reached> {
-  const { retrying } = at;
-  let last: Reached | null = null;
-  for (const smarthost of retrying?.usable(smarthosts) ?? smarthosts) {
-    const { address } = smarthost;
-    const known = unusable.get(address);
-    const trouble = known ?? (await transport.prepare(smarthost, signal));
-    if (trouble === null) {
-      retrying?.works(address);
-      return { smarthost, trouble };
-    }
-    if (!signal.aborted) retrying?.fails(address, trouble);
-    // Where mail is tried again, it is the pause that says so, until it ends.
-    if (smarthosts.length > 1 && retrying === null) unusable.set(address, trouble);
-    last = { smarthost, trouble };
-  }
-  return last ?? { smarthost: smarthosts[0], trouble: null };
-}
-
-async function unreached(
-  at: Stations,
-  routed: Routed,
-  { smarthost, trouble }: Reached,
-  signal: AbortSignal,
-): Promise<Forwarded> {
-  const { lease } = routed;
-  const attempt = notSent(smarthost, routed.started);
-  const why = trouble ?? { kind: "connection", connected: false, why: "", reply: null };
-  const { retrying } = at;
-  // Where mail is tried again, the site's own trouble is no message's fault.
-  if (retrying !== null && !signal.aborted) {
-    return await retrying.unreached(at, routed, why, attempt);
-  }
-  const outcome: SettledOutcome =
-    retrying === null
-      ? troubled(why, lease.envelope.toRemote)
-      : { kind: "queued", why: why.why, trouble: why };
-  return await conclude(at, lease, { outcome, next: "continue", attempt });
-}
-
-function notSent(smarthost: Smarthost, started: number): Attempt {
-  return { smarthost, session: null, bytes: 0, started };
 }
 
 function abandoned(at: Stations, lease: Lease, next: Next): Forwarded {

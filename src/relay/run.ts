@@ -7,7 +7,8 @@ import { describeError } from "../core/errors.ts";
 import type { Filter } from "../core/filter.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Lease } from "../core/store.ts";
-import type { Transport, Trouble } from "../core/transport.ts";
+import type { Transport } from "../core/transport.ts";
+import { DeadEnds } from "./dead-ends.ts";
 import {
   type Forwarded,
   forward,
@@ -28,8 +29,6 @@ export interface RunResult {
   readonly waiting?: number;
 }
 
-/** Connections lost in a row before a way is given up: one message that kills its session holds up no others. */
-const MAX_LOST = 3;
 /** Different smarthosts at a time. */
 const MAX_LANES = 20;
 /** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
@@ -51,12 +50,9 @@ export class Run {
   readonly #lanes = new Map<string, Lane>();
   /** Messages that this run has dealt with. */
   readonly #seen = new Set<MessageId>();
-  /** Addresses that are not to be tried again in this run, or before then where mail is tried again. */
-  readonly #unreachable = new Map<string, number>();
+  readonly #dead: DeadEnds;
   /** Messages that were looked at, and go the usual way. */
   readonly #usual = new Set<MessageId>();
-  /** Connections lost in a row, by address. */
-  readonly #lost = new Map<string, number>();
   #tried = 0;
   #waiting = 0;
   /** Messages that this pass has still to look at. */
@@ -72,6 +68,7 @@ export class Run {
   constructor(at: Stations, options: RunOptions) {
     this.#at = at;
     this.#options = options;
+    this.#dead = new DeadEnds(at);
   }
 
   /** There may be new mail: it does not wait for the end of what is under way. */
@@ -185,13 +182,13 @@ export class Run {
     }
     await lease[Symbol.asyncDispose]();
     if (routed === null) this.#seen.add(id);
-    return routed === null || this.#isUnreachable(address);
+    return routed === null || this.#dead.has(address);
   }
 
   /** null when nothing is left to be done with the message in this run. */
   async #route(lease: Lease, router: Filter | null, hasWaited: boolean): Promise<Routed | null> {
     const { retrying } = this.#at;
-    if (retrying === null && this.#isUnreachable(addressOf(lease))) return null;
+    if (retrying === null && this.#dead.has(addressOf(lease))) return null;
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
     this.#tried += 1;
@@ -204,8 +201,8 @@ export class Run {
     }
     const waiting: Routed = { ...routed, hasWaited };
     if (await this.#waitsForPause(waiting)) return null;
-    if (!this.#isUnreachable(addressOf(lease))) return waiting;
-    this.#skip(lease);
+    if (!this.#dead.has(addressOf(lease))) return waiting;
+    this.#dead.putOff(lease);
     return null;
   }
 
@@ -229,8 +226,8 @@ export class Run {
       parallel,
       openTransport: this.#options.openTransport,
       openClientFilter,
-      closed: () => this.#over || this.#isUnreachable(address),
-      skipped: ({ lease }) => this.#skip(lease),
+      closed: () => this.#over || this.#dead.has(address),
+      skipped: ({ lease }) => this.#dead.putOff(lease),
       soon: this.#options.soon,
       send: async (routed, open) => await this.#send(address, routed, open),
       backlog: () => (key === USUAL ? this.#backlog : 0),
@@ -291,7 +288,7 @@ export class Run {
     if (outcome.kind === "deferred") this.#waiting += 1;
     const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {
-      this.#lost.delete(address);
+      this.#dead.isAlive(address);
       return;
     }
     this.#error = trouble.why;
@@ -299,49 +296,10 @@ export class Run {
     if (this.#at.retrying === null || outcome.kind !== "queued") {
       this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
     }
-    const lost = (this.#lost.get(address) ?? 0) + 1;
-    this.#lost.set(address, lost);
-    if (!isFinal(trouble) && lost < MAX_LOST) return;
-    this.#giveUp(address, routed, trouble);
+    const dead = this.#dead.fails(address, routed?.smarthosts ?? null, trouble);
+    // Without the usual smarthost there is not much to do for a run.
+    if (dead && this.#at.retrying === null && address === "") this.#ended = true;
   }
-
-  #giveUp(address: string, routed: Routed | null, trouble: Trouble): void {
-    const { retrying } = this.#at;
-    if (retrying === null || routed === null) {
-      this.#unreachable.set(address, Number.POSITIVE_INFINITY);
-      // Without the usual smarthost there is not much to do for a run.
-      if (retrying === null) this.#ended ||= address === "";
-      return;
-    }
-    const { smarthosts } = routed;
-    if (!isFinal(trouble)) {
-      const [used = smarthosts[0]] = retrying.usable(smarthosts);
-      retrying.fails(used.address, trouble);
-    }
-    const ms = retrying.pauseOf(smarthosts)?.ms ?? 0;
-    this.#unreachable.set(address, this.#at.clock.monotonic() + ms);
-  }
-
-  /** It is tried when its smarthost is. */
-  #skip({ id, envelope }: Lease): void {
-    const until = this.#unreachable.get(envelope.forwardToAddress);
-    if (until === undefined) return;
-    this.#at.retrying?.agenda.defer(id, until - this.#at.clock.monotonic());
-  }
-
-  #isUnreachable(address: string): boolean {
-    const until = this.#unreachable.get(address);
-    if (until === undefined) return false;
-    if (this.#at.clock.monotonic() < until) return true;
-    this.#unreachable.delete(address);
-    this.#lost.delete(address);
-    return false;
-  }
-}
-
-/** The smarthost cannot be reached or will not have us at all: asking again at once is no use. */
-function isFinal(trouble: Trouble): boolean {
-  return !trouble.connected || trouble.kind !== "connection";
 }
 
 /** True if it only says that a signal was aborted. */
