@@ -106,6 +106,7 @@ export class Instance {
     const store = await openFileStore({
       ...config.spool,
       watch: config.forward !== null && serves(options),
+      ...(config.spool.commitJournal ? { commits: {} } : {}),
       journal,
       clock,
     });

@@ -39,7 +39,7 @@ export interface FileStoreOptions {
   /** Another disk than the directory's own; no other process can see that one. */
   readonly disk?: Disk;
   readonly processes?: ProcessTable;
-  /** How the journal of commits is used; for tests. */
+  /** How the journal of commits is used (--commit-journal); absent: each message is synced by itself. */
   readonly commits?: JournalTerms;
 }
 
@@ -320,7 +320,8 @@ function openJournal(
   processes: ProcessTable,
 ): CommitJournal | null {
   const { journaling } = disk;
-  if (!sync || shared || recovers === false || journaling === undefined) return null;
+  if (commits === undefined || !sync || shared || recovers === false) return null;
+  if (journaling === undefined) return null;
   return new CommitJournal({ disk, journaling, clock, processes, ...commits });
 }
 

@@ -249,3 +249,17 @@ test("the program is called by the name it was started with", async () => {
   assert.equal(ran.status, 1);
   assert.match(ran.stderr, /^emailrelay: error: invalid option: "--nonsense"/);
 });
+
+test("--commit-journal keeps what was acknowledged on a busy spool through a kill", async () => {
+  const spool = temporarySpool();
+  const relay = await TestRelay.start(["--commit-journal"], { spool });
+  const senders = Array.from({ length: 8 }, async () => {
+    for (let n = 0; n < 25; n++) assert.equal(await sendMail(relay.port), "250 message processed");
+  });
+  await Promise.all(senders);
+  await relay.end("SIGKILL");
+  const again = await TestRelay.start([], { spool });
+  const names = again.files();
+  assert.equal(names.filter((name) => name.endsWith(".envelope")).length, 200);
+  assert.equal(names.filter((name) => name.endsWith(".content")).length, 200);
+});
