@@ -112,7 +112,7 @@ export class Daemon {
   }
 
   /** Runs until a signal, or until there is nothing more to do; resolves to the exit code. */
-  async live(parent: Background | null): Promise<number> {
+  async live(parent: Background | null, toldToEnd: () => boolean): Promise<number> {
     const { config } = this.#options;
     const ended = new Promise<number>((resolve) => {
       this.#left = resolve;
@@ -125,6 +125,7 @@ export class Daemon {
     if (config.detach) settleInBackground();
     if (config.closeStderr) this.#closeStderr();
     if (first !== undefined && !first.serves) void this.#runOnly(first);
+    if (toldToEnd()) void this.#leave(0);
     const code = await ended;
     if (config.pidFile !== null) {
       const path = config.pidFile;

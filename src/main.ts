@@ -62,6 +62,8 @@ async function runToEnd(config: DaemonConfig, parent: Background | null): Promis
   const complain = (text: string) => process.stderr.write(`${config.program}: ${text}\n`);
   dropInheritedRights();
   process.umask(0o007); // Spool and log files are 0660, whoever starts us.
+  // Whoever sees the port open may end us at once: until the daemon listens, that is only noted.
+  const early = noteSignals();
   let daemon: Daemon;
   try {
     daemon = await openDaemon({ config, version: ownVersion(), complain });
@@ -69,7 +71,21 @@ async function runToEnd(config: DaemonConfig, parent: Background | null): Promis
     complain(`error: ${describeError(error)}`);
     return error instanceof RelayError && error.code === "BIND" ? 2 : 1;
   }
-  return await daemon.live(parent);
+  return await daemon.live(parent, early);
+}
+
+/** Keeps the signals that end the program from ending it unheard. The returned function stops that; true if one came. */
+function noteSignals(): () => boolean {
+  const signals = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
+  let came = false;
+  const note = () => {
+    came = true;
+  };
+  for (const signal of signals) process.on(signal, note);
+  return () => {
+    for (const signal of signals) process.off(signal, note);
+    return came;
+  };
 }
 
 /** The version in package.json, which stands two or three levels above, compiled or not. */
