@@ -63,7 +63,7 @@ test("--filter=copy: puts mail into every sub-directory of the spool", async () 
   assert.equal(readdirSync(join(spool, "postmaster")).length, 0);
 });
 
-test("--filter=split: makes one message for each domain, and mx: finds nothing without DNS", async () => {
+test("--filter=split: makes one message for each domain", async () => {
   const relay = await TestRelay.start(["--filter=split:587"]);
   await sendMail(relay.port, { to: ["a@one.test", "b@two.test", "c@ONE.test"] });
   const envelopes = relay.files().filter((name) => name.endsWith(".envelope"));

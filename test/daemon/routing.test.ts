@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
+import { DnsServer, zone } from "../support/dns-server.ts";
 import {
   canConnect,
   runProgram,
@@ -117,4 +118,17 @@ test("several instances in one process each have ports, spool and smarthost of t
   assert.match(first?.content ?? "", /by in\.test with ESMTP/);
   assert.match(second?.content ?? "", /^Message-ID: .*\r\nReceived: .*by out\.test/);
   assert.ok(relay.log.includes("[in] "), relay.log);
+});
+
+test("--client-filter=mx: finds the mail host of ForwardTo by DNS", async () => {
+  await using dns = await DnsServer.start(
+    zone("d.test MX 10 mail.d.test", "mail.d.test A 127.0.0.1"),
+  );
+  const [usual, other] = [await openCatcher(), await openCatcher()];
+  const spool = temporarySpool();
+  putMessage(spool, "emailrelay.1.1.1", { forwardTo: `d.test:${other.port}` });
+  const filter = `--client-filter=mx:${dns.address}`;
+  const { code, stderr } = await forwardOnce(spool, usual.address, filter);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual([usual.messages.length, other.messages.length], [0, 1]);
 });
