@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { spamFilter } from "../../src/filters/spamd.ts";
 import { freePort } from "../support/catcher.ts";
 import { filterMessage, termsWithin } from "../support/filter-message.ts";
 import { present } from "../support/peer.ts";
+import { sendMail, TestRelay } from "../support/relayd.ts";
 
 const never = new AbortController().signal;
 const GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
@@ -98,6 +99,17 @@ void suite("spamd of SpamAssassin", { skip: present("spamd") }, () => {
     using message = filterMessage(mail(...BODY));
     assert.deepEqual(await filter.run(message.job, never), OK);
     assert.equal(message.content(), mail(...BODY));
+  });
+
+  test("relayd --filter=spam: refuses GTUBE, and spam-edit: stores spamd's edition", async () => {
+    const judge = await TestRelay.start([`--filter=spam:${spamd.address}`]);
+    assert.equal(await sendMail(judge.port, { content: mail(GTUBE) }), "452 rejected");
+    assert.deepEqual(judge.files(), []);
+    assert.equal(await sendMail(judge.port, { content: mail("Hello") }), "250 message processed");
+    const editor = await TestRelay.start([`--filter=spam-edit:${spamd.path}`]);
+    assert.equal(await sendMail(editor.port, { content: mail(GTUBE) }), "250 message processed");
+    const [content = ""] = editor.files();
+    assert.match(readFileSync(join(editor.spool, content), "latin1"), /^X-Spam-Flag: YES\r$/m);
   });
 
   test("spam-edit: adds spamd's header lines to mail that is none", async () => {
