@@ -26,7 +26,7 @@ export function spoolSettings(options: OptionSet, surroundings: Surroundings): S
     directory: given === null ? usual : absolutePath(given, surroundings),
     sync: !options.has("no-sync"),
     shared: options.has("shared-spool"),
-    commitJournal: options.has("commit-journal"),
+    commitJournal: !options.has("no-commit-journal"),
     minFree: readRoom(options.text("spool-min-free")) ?? { bytes: 10 * MEGABYTE, percent: 10 },
   };
 }

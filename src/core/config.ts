@@ -84,7 +84,7 @@ export interface SpoolConfig {
   readonly sync: boolean;
   /** Another program leases from this spool too (--shared-spool). */
   readonly shared: boolean;
-  /** Small messages of a busy spool are committed through a journal (--commit-journal). */
+  /** Small messages of a busy spool are committed through a journal; false for --no-commit-journal. */
   readonly commitJournal: boolean;
   /** Room that stays free, the smaller of the two; the percentage is of the whole file system. */
   readonly minFree: { readonly bytes: number; readonly percent: number };

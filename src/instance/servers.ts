@@ -5,6 +5,7 @@ import type { AdminConfig, ListenerConfig, PopConfig } from "../core/config.ts";
 import type { Control } from "../core/control.ts";
 import type { Journal, ServerKind } from "../core/events.ts";
 import type { OpenReception } from "../core/intake.ts";
+import type { MessageId } from "../core/message-id.ts";
 import { acceptAll } from "../core/verifier.ts";
 import { asRoot } from "../io/identity.ts";
 import type { Dnsbl } from "../policy/dnsbl.ts";
@@ -25,6 +26,8 @@ export interface ServersOptions {
   readonly openReception: OpenReception;
   /** Whether a message of this size may be stored now. */
   readonly hasRoom: (bytes: number) => boolean;
+  /** Called before somebody else than a forwarder removes a message. */
+  readonly removing: (id: MessageId) => void;
 }
 
 export class Servers {
@@ -124,7 +127,7 @@ export class Servers {
   }
 
   async #openPop(config: PopConfig): Promise<void> {
-    const { instance, journal } = this.#options;
+    const { instance, journal, removing } = this.#options;
     const { account, clock } = instance;
     const [{ openPop }, accounts] = await Promise.all([
       import("../pop/server.ts"),
@@ -132,7 +135,7 @@ export class Servers {
     ]);
     const { spool } = instance.config;
     const group = account?.gid ?? null;
-    const pop = await openPop({ config, spool, group, accounts, journal, clock });
+    const pop = await openPop({ config, spool, group, accounts, removing, journal, clock });
     this.#open.push({ kind: "pop", server: pop });
     this.#reloadable.push({ reload: () => asRoot(() => pop.reloadTls()) });
   }

@@ -53,6 +53,8 @@ export interface FileFacts {
   /** Bytes. */
   readonly size: number;
   readonly inode: number;
+  /** Of the file system: a copy on another one has another. */
+  readonly device: number;
   /** Milliseconds since 1970: last write. */
   readonly modifiedMs: number;
   /** Milliseconds since 1970: last write, rename or change of rights (ctime). */

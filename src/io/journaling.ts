@@ -15,12 +15,27 @@ import {
 import { join } from "node:path";
 
 export interface Journaling {
-  /** Bytes that may still be used. */
-  freeBytes(): number;
+  /** Facts about the file system that the directory is on. */
+  fileSystem(): FileSystemFacts;
   /** Makes a file whose blocks are all written, so that syncing bytes put over them changes nothing but them. Throws EEXIST, ENOSPC ... */
   preallocate(name: string, bytes: number): Promise<BlockFile>;
+  /** Opens a file to append to, and makes it if there is none. Others may append to it at the same time. Not for syncing. */
+  openToAppend(name: string): AppendFile;
   /** Makes everything that was written to the file system before survive a power cut. */
   syncAll(): Promise<void>;
+}
+
+export interface FileSystemFacts {
+  /** Bytes that may still be used. */
+  readonly freeBytes: number;
+  /** True for a kind that is known to be on a disk of this machine, and to keep what was synced. */
+  readonly known: boolean;
+}
+
+export interface AppendFile {
+  /** At once, behind everything in the file. */
+  append(bytes: Uint8Array): void;
+  close(): void;
 }
 
 /** A file of fixed size. */
@@ -29,29 +44,36 @@ export interface BlockFile {
   write(bytes: Uint8Array, position: number): void;
   /** Makes what was written survive a power cut. After it failed once, never believe a second call. */
   sync(): Promise<void>;
-  /** False when somebody has removed it: it is there only for those who have it open. */
-  hasName(): boolean;
+  /** Links 0: somebody has removed it, and it is there only for those who have it open. */
+  facts(): { readonly device: number; readonly inode: number; readonly links: number };
   close(): void;
 }
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
+const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_WRONLY } = constants;
+const FILE_MODE = 0o660;
+/** By the numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, and the layers of containers on one of them. */
+const KNOWN_KINDS: ReadonlySet<number> = new Set([
+  ...[0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1],
+  0x794c7630,
+]);
 const CHUNK = Buffer.alloc(1024 * 1024);
 
 export function nodeJournaling(directory: string): Journaling {
   return {
-    freeBytes() {
-      const { bavail, bsize } = statfsSync(directory);
-      return bavail * bsize;
+    fileSystem() {
+      const { bavail, bsize, type } = statfsSync(directory);
+      return { freeBytes: bavail * bsize, known: KNOWN_KINDS.has(type) };
     },
+    openToAppend: (name) => openToAppend(join(directory, name)),
     preallocate: async (name, bytes) => await preallocate(join(directory, name), bytes),
     syncAll: async () => await syncFileSystem(directory),
   };
 }
 
 async function preallocate(path: string, bytes: number): Promise<BlockFile> {
-  const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o660);
+  const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
   try {
-    fchmodSync(fd, 0o660);
+    fchmodSync(fd, FILE_MODE);
     // Written, not reserved: the first write to a reserved block changes what the file system keeps about it.
     for (let at = 0; at < bytes; at += CHUNK.length) {
       await writeLater(fd, CHUNK.subarray(0, Math.min(CHUNK.length, bytes - at)), at);
@@ -68,7 +90,20 @@ async function preallocate(path: string, bytes: number): Promise<BlockFile> {
       }
     },
     sync: async () => await later((done) => fdatasync(fd, done)),
-    hasName: () => fstatSync(fd).nlink > 0,
+    facts() {
+      const { dev, ino, nlink } = fstatSync(fd);
+      return { device: dev, inode: ino, links: nlink };
+    },
+    close: () => closeSync(fd),
+  };
+}
+
+function openToAppend(path: string): AppendFile {
+  const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, FILE_MODE);
+  return {
+    append(bytes) {
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    },
     close: () => closeSync(fd),
   };
 }

@@ -111,6 +111,7 @@ function factsOf(stats: Stats): FileFacts {
     kind,
     size: stats.size,
     inode: stats.ino,
+    device: stats.dev,
     modifiedMs: stats.mtimeMs,
     changedMs: stats.ctimeMs,
   };

@@ -7,6 +7,7 @@ import type { SaslVerdict } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeError } from "../core/errors.ts";
 import type { Journal, Peer } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
 import type { DiskFile } from "../io/disk.ts";
 import { ContentEncoder } from "./content-encoder.ts";
 import { CommandLines } from "./line.ts";
@@ -24,6 +25,8 @@ export interface DialogueHouse {
   /** False for --no-sync. */
   readonly sync: boolean;
   readonly byName: boolean;
+  /** Called before a message is removed from the spool directory itself. */
+  readonly removing?: (id: MessageId) => void;
   readonly journal: Journal;
   readonly clock: Clock;
   /** Aborted when everything ends at once. */

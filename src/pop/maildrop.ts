@@ -25,6 +25,8 @@ export interface MaildropOptions {
   /** Each account has the spool sub-directory of its name. */
   readonly byName: boolean;
   readonly journal: Journal;
+  /** Called before the message's envelope is removed from the spool directory itself. */
+  readonly removing?: (id: MessageId) => void;
   /** Another way to the files than the file system's own. */
   readonly openDisk?: (directory: string) => Disk;
 }
@@ -101,7 +103,9 @@ export class Maildrop {
   async remove(messages: readonly MailMessage[]): Promise<boolean> {
     const taken: MessageId[] = [];
     let complete = true;
+    const isSpool = this.#home.directory === this.#spool.directory;
     await inBatches(messages, ({ id }) => {
+      if (isSpool) this.#options.removing?.(id);
       const removed = this.#delete(this.#home, envelopeName(id));
       if (removed === "removed") taken.push(id);
       if (removed === "failed") complete = false;

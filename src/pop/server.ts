@@ -4,6 +4,7 @@ import type { PopAccounts } from "../core/auth.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PopConfig, ServerTls, SpoolConfig } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
 import { Acceptor } from "../io/acceptor.ts";
 import { loadServerKeys, type ServerKeys } from "../io/server-tls.ts";
 import { type PopHouse, PopSession } from "./session.ts";
@@ -14,6 +15,8 @@ export interface PopOptions {
   /** Group of unix sockets; null: as the process. */
   readonly group: number | null;
   readonly accounts: PopAccounts;
+  /** Called before a message is removed from the spool directory itself. */
+  readonly removing: (id: MessageId) => void;
   readonly journal: Journal;
   readonly clock: Clock;
 }
@@ -54,7 +57,7 @@ class Server implements PopServer {
   readonly #end = new AbortController();
   readonly #house: PopHouse & { keys: ServerKeys | null };
 
-  constructor({ config, spool, group, accounts, journal, clock }: PopOptions) {
+  constructor({ config, spool, group, accounts, removing, journal, clock }: PopOptions) {
     const { tls } = config;
     const { signal } = this.#end;
     setMaxListeners(0, signal);
@@ -71,6 +74,7 @@ class Server implements PopServer {
       spool: spool.directory,
       sync: spool.sync,
       byName: config.byName,
+      removing,
       idleTimeoutMs: config.idleTimeoutMs,
       journal,
       clock,

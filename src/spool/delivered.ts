@@ -6,10 +6,13 @@ import { busyName, contentName } from "./names.ts";
 
 export class Delivered {
   readonly #disk: Disk;
+  readonly #removed: (id: MessageId) => void;
   readonly #ids = new Set<MessageId>();
 
-  constructor(disk: Disk) {
+  /** `removed`: called when one is gone. */
+  constructor(disk: Disk, removed: (id: MessageId) => void) {
     this.#disk = disk;
+    this.#removed = removed;
   }
 
   add(id: MessageId): void {
@@ -26,6 +29,7 @@ export class Delivered {
       if (!this.#gone(busyName(id))) continue;
       this.#gone(contentName(id));
       this.#ids.delete(id);
+      this.#removed(id);
     }
   }
 

@@ -28,6 +28,8 @@ import { plainReason, storageError } from "./storage-errors.ts";
 export interface EditorOptions extends Nursery {
   readonly clock: Clock;
   readonly pid: number;
+  /** Called before a message is removed. */
+  readonly removing?: (id: MessageId) => void;
 }
 
 /** Bytes; envelopes are a few hundred. */
@@ -122,6 +124,8 @@ export class FileEditor implements MessageEditor {
       const kinds = await this.#copyTo(base, files, distribution, placed);
       contentNeeded = distribution.content === "stay" && kinds.includes("spool");
       if (distribution.originals === "keep") return;
+      const id = idBefore(".content", this.#nameOf(files.content));
+      if (id !== null) this.#options.removing?.(id);
       removeIfThere(this.#disk, this.#nameOf(files.envelope));
     } catch (error) {
       for (const name of placed.reverse()) removeQuietly(base, name);

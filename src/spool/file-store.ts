@@ -21,6 +21,7 @@ import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } fro
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { checkSpool, Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
+import { Removals } from "./removals.ts";
 import { storageError } from "./storage-errors.ts";
 import { Taker } from "./take.ts";
 
@@ -39,7 +40,7 @@ export interface FileStoreOptions {
   /** Another disk than the directory's own; no other process can see that one. */
   readonly disk?: Disk;
   readonly processes?: ProcessTable;
-  /** How the journal of commits is used (--commit-journal); absent: each message is synced by itself. */
+  /** How the journal of commits is used; absent (--no-commit-journal): each message is synced by itself. */
   readonly commits?: JournalTerms;
 }
 
@@ -85,6 +86,7 @@ export class FileStore implements Store {
   /** Leases that ended while their files could not be reached: the next recovery puts them back. */
   readonly #givenUp = new Set<MessageId>();
   readonly #delivered: Delivered;
+  readonly #removals: Removals;
   #unsynced = false;
   #recovered = false;
 
@@ -103,7 +105,8 @@ export class FileStore implements Store {
         : noOtherHolders;
     const inHand = (id: MessageId) => this.#inHand(id);
     this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
-    this.#delivered = new Delivered(disk);
+    this.#delivered = new Delivered(disk, (id) => this.#commits?.removed(id));
+    this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
     this.#taker = new Taker(disk, tellWarning);
     this.editor = new FileEditor({
       disk,
@@ -111,6 +114,7 @@ export class FileStore implements Store {
       clock,
       pid: this.#processes.pid,
       newContent: (make) => this.#newContent(make),
+      removing: (id) => this.removing(id),
       end: (id, queued) => this.#endDraft(id, queued),
     });
   }
@@ -145,15 +149,21 @@ export class FileStore implements Store {
       envelope,
       directory: this.#directory,
       journal: this.#options.journal,
+      removing: () => this.removing(id),
       onEnd: (end) => {
         this.#leases.delete(id);
-        if (end === "completed" || end === "delivered") this.#commits?.done(id);
+        if (end === "completed") this.#commits?.removed(id);
         if (end === "released") this.#queue.add(id);
         if (end === "completed") this.#unsynced = true;
         if (end === "lost") this.#givenUp.add(id);
         if (end === "delivered") this.#delivered.add(id);
       },
     });
+  }
+
+  /** For those who remove a message in another way than by a lease: before its envelope goes. Tells, never throws. */
+  removing(id: MessageId): void {
+    this.#removals.note(id);
   }
 
   changes(signal: AbortSignal): AsyncIterable<void> {
@@ -179,7 +189,7 @@ export class FileStore implements Store {
         disk: this.#disk,
         journaling,
         processes: this.#processes,
-        nowMs: clock.now(),
+        clock,
       });
       const action = "restored from the journal";
       for (const id of restored) journal.tell({ kind: "spool.recovered", id, action });

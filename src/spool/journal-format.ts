@@ -19,6 +19,9 @@ export interface SegmentHead extends Home {
   readonly generation: string;
   /** "free": everything in it is on disk as files. */
   readonly state: "free" | "used";
+  /** Of the segment's own file: in a copy they are another file's. */
+  readonly device: number;
+  readonly inode: number;
 }
 
 export type JournalRecord =

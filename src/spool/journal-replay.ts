@@ -1,27 +1,39 @@
 /**
- * What becomes of journal segments that a crash has left, before anything else reads the spool.
- * After a power cut the messages in them are made whole again; after a mere kill the files are in
- * the system's memory and only have to be written.
+ * What becomes of journal segments that a crash has left, before anything else reads the spool. The
+ * messages in them are made whole again, unless they were removed. Nobody asks whether it was a
+ * power cut or a mere kill: a copy of the disk, or a disk that was taken away and came back, looks
+ * like a kill and has lost as much as in a power cut.
  */
+import type { Clock } from "../core/clock.ts";
 import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
-import type { Disk } from "../io/disk.ts";
+import type { Disk, FileFacts } from "../io/disk.ts";
 import type { Journaling } from "../io/journaling.ts";
-import { JOURNAL_FOLDER, removeIfThere } from "./journal.ts";
+import {
+  bootMark,
+  claimName,
+  decodeNotes,
+  JOURNAL_FOLDER,
+  type JournalFileName,
+  ownerHere,
+  parseJournalName,
+  placeOf,
+} from "./journal-files.ts";
 import {
   decodeHead,
   decodeRecords,
   type JournalRecord,
   type SegmentHead,
 } from "./journal-format.ts";
-import { badName, busyName, contentName, envelopeName, newName } from "./names.ts";
+import { readIfFile, restoreMessages } from "./journal-restore.ts";
 import type { ProcessTable } from "./process-table.ts";
+import { removeIfThere } from "./staging.ts";
 
 export interface ReplayOptions {
   readonly disk: Disk;
   readonly journaling: Journaling;
   readonly processes: ProcessTable;
-  readonly nowMs: number;
+  readonly clock: Clock;
 }
 
 export interface Replayed {
@@ -33,42 +45,102 @@ export interface Replayed {
 
 /** A segment is in use for seconds only; one that was not written for so long has lost its owner. */
 export const ORPHAN_MS = 60_000;
+/** Another process that replays is waited for so long: until it is done, files may be torn. */
+const PATIENCE_MS = 30_000;
+const GLANCE_MS = 50;
+
+interface Found {
+  readonly path: string;
+  readonly name: JournalFileName;
+  readonly facts: FileFacts;
+}
 
 interface Segment {
-  readonly path: string;
   readonly head: SegmentHead | null;
   readonly bytes: Buffer;
 }
 
-type Put = Extract<JournalRecord, { kind: "put" }>;
-
 /** Repeatable: when it is cut short the segments are still there. Throws what the disk throws. */
 export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
-  const { disk, processes } = options;
-  const found = segmentsIn(disk);
-  const free = found.filter((one) => !isInUse(options, one));
-  const used = free.filter(({ head }) => head?.state === "used");
-  const left = found.some((one) => one.head?.state === "used" && !free.includes(one));
-  if (free.length === 0) return { restored: [], left };
-  const { boot } = processes.home;
-  const restored = await restore(
-    disk,
-    used.filter(({ head }) => head?.boot !== boot),
-  );
-  if (used.some(({ head }) => head?.boot === boot)) await options.journaling.syncAll();
-  for (const { path } of free) removeIfThere(disk, path);
-  // Before any of the messages is removed again: they must not come back a second time.
-  await disk.syncDirectory(JOURNAL_FOLDER);
+  const { disk } = options;
+  const taken: string[] = [];
+  let left = false;
+  for (const found of segmentsIn(disk)) {
+    const segment = readSegment(disk, found.path);
+    if (segment === null) continue;
+    if (isInUse(options, found, segment.head)) {
+      left ||= segment.head?.state === "used" && !isHere(options, found);
+      continue;
+    }
+    const path = claim(options, found);
+    if (path !== null) taken.push(path);
+  }
+  const restored = await restore(options, taken);
+  await othersAreDone(options);
+  removeNotes(options);
   return { restored, left };
 }
 
-function segmentsIn(disk: Disk): readonly Segment[] {
+/** From the claim on nobody else touches them. */
+async function restore(
+  { disk, journaling }: ReplayOptions,
+  paths: readonly string[],
+): Promise<readonly MessageId[]> {
+  if (paths.length === 0) return [];
+  const records: JournalRecord[] = [];
+  for (const path of paths) {
+    const { head, bytes } = readSegment(disk, path) ?? { head: null, bytes: Buffer.alloc(0) };
+    if (head?.state === "used") records.push(...decodeRecords(bytes, head));
+  }
+  const restored = await restoreMessages(disk, records, () => notesIn(disk));
+  // What was whole already may be so in memory only.
+  if (records.length > 0) await journaling.syncAll();
+  for (const path of paths) removeIfThere(disk, path);
+  // Before any of the messages is removed again: they must not come back a second time.
+  await disk.syncDirectory(JOURNAL_FOLDER);
+  return restored;
+}
+
+/** null when another process was faster. */
+function claim({ disk, processes }: ReplayOptions, { path, facts }: Found): string | null {
+  const owner = ownerHere(processes);
+  for (let n = 0; ; n++) {
+    const mine = claimName(owner, n, facts);
+    if (disk.stat(mine) !== null) continue;
+    try {
+      disk.rename(path, mine);
+      return mine;
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return null;
+      throw error;
+    }
+  }
+}
+
+async function othersAreDone(options: ReplayOptions): Promise<void> {
+  const { disk, clock } = options;
+  const until = clock.monotonic() + PATIENCE_MS;
+  const isReplayed = (found: Found) =>
+    found.name.kind === "replay" && isInUse(options, found, null) && !isOurs(options, found);
+  while (segmentsIn(disk).some(isReplayed) && clock.monotonic() < until) {
+    await clock.sleep(GLANCE_MS, NEVER);
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+function filesIn(disk: Disk): readonly Found[] {
   if (!isFolder(disk)) return [];
   return disk.list(JOURNAL_FOLDER).flatMap((name) => {
+    const parsed = parseJournalName(name);
     const path = `${JOURNAL_FOLDER}/${name}`;
-    const bytes = readIfFile(disk, path);
-    return bytes === null ? [] : [{ path, bytes, head: decodeHead(bytes) }];
+    const facts = parsed === null ? null : disk.stat(path);
+    return parsed === null || facts?.kind !== "file" ? [] : [{ path, name: parsed, facts }];
   });
+}
+
+function segmentsIn(disk: Disk): readonly Found[] {
+  return filesIn(disk).filter(({ name }) => !name.kind.startsWith("removed"));
 }
 
 function isFolder(disk: Disk): boolean {
@@ -80,111 +152,54 @@ function isFolder(disk: Disk): boolean {
   }
 }
 
-function isInUse({ disk, processes, nowMs }: ReplayOptions, { path, head }: Segment): boolean {
-  const { home } = processes;
-  if (head !== null && head.boot !== home.boot) return false;
-  const [, pid = "", start = ""] = /\/(\d{1,10})\.(\d+)\.\w+$/.exec(path) ?? [];
-  if (processes.startOf(Number(pid)) === start) return true;
+function readSegment(disk: Disk, path: string): Segment | null {
+  const bytes = readIfFile(disk, path);
+  return bytes === null ? null : { bytes, head: decodeHead(bytes) };
+}
+
+/** True if the process that the name says runs on this machine, as far as we can see. */
+function isHere({ processes }: ReplayOptions, { name: { owner } }: Found): boolean {
+  if (owner.boot !== bootMark(processes.home.boot)) return false;
+  return processes.startOf(owner.pid) === owner.start;
+}
+
+function isOurs({ processes }: ReplayOptions, { name: { owner } }: Found): boolean {
+  const { pid, start } = ownerHere(processes);
+  return owner.pid === pid && owner.start === start;
+}
+
+function isInUse(options: ReplayOptions, found: Found, head: SegmentHead | null): boolean {
+  const { home } = options.processes;
+  if (found.name.owner.boot !== bootMark(home.boot)) return false;
+  if (isCopy(found, head)) return false;
+  if (isHere(options, found)) return true;
   if (head !== null && head.host === home.host && head.namespace === home.namespace) return false;
   // Of another container, or being made there: only age can tell, and a free one does no harm.
-  const young = nowMs - (disk.stat(path)?.modifiedMs ?? 0) < ORPHAN_MS;
+  const young = options.clock.now() - found.facts.changedMs < ORPHAN_MS;
   return young || head?.state === "free";
 }
 
-async function restore(disk: Disk, segments: readonly Segment[]): Promise<readonly MessageId[]> {
-  const records = segments.flatMap(({ head, bytes }) =>
-    head === null ? [] : decodeRecords(bytes, head),
+/** Its owner, alive or not, uses another file: this one was copied, or is on a copy of the disk. */
+function isCopy({ name, facts }: Found, head: SegmentHead | null): boolean {
+  if (name.kind === "replay") return name.place !== placeOf(facts);
+  return head !== null && placeOf(head) !== placeOf(facts);
+}
+
+/** What all who removed messages have noted. */
+function notesIn(disk: Disk): ReadonlySet<MessageId> {
+  const notes = filesIn(disk).filter(({ name }) => name.kind.startsWith("removed"));
+  return new Set(
+    notes.flatMap(({ path }) => decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0))),
   );
-  const puts = new Map<MessageId, Put>();
-  for (const record of records) if (record.kind === "put") puts.set(record.id, record);
-  const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
-  const restored: MessageId[] = [];
-  for (const [id, put] of puts) {
-    if (done.has(id)) removeLeft(disk, put);
-    else if (await makeWhole(disk, put)) restored.push(id);
-  }
-  if (puts.size > 0) await disk.syncDirectory();
-  return restored;
 }
 
-/** Its removal may have been lost with the power; what somebody has changed since is left alone. */
-function removeLeft(disk: Disk, put: Put): void {
-  for (const name of [newName(put.id), ...envelopeNames(put.id)]) {
-    const found = readIfFile(disk, name);
-    if (found !== null && isOrWas(found, put.envelope)) disk.remove(name);
-  }
-  if (envelopeNames(put.id).some((name) => disk.stat(name) !== null)) return;
-  const content = readIfFile(disk, contentName(put.id));
-  if (content !== null && isOrWas(content, put.content)) disk.remove(contentName(put.id));
-}
-
-/** Content first: an envelope makes it a message. True when anything had to be written. */
-async function makeWhole(disk: Disk, { id, content, envelope }: Put): Promise<boolean> {
-  const wrote = await ensure(disk, contentName(id), content, `${contentName(id)}.tmp`);
-  const there = envelopeNames(id).filter((name) => disk.stat(name) !== null);
-  const torn = there.filter((name) => isTorn(readIfFile(disk, name), envelope));
-  if (there.length > torn.length) {
-    for (const name of torn) disk.remove(name);
-    return wrote || torn.length > 0;
-  }
-  const waiting = envelopeName(id);
-  await write(disk, newName(id), envelope);
-  disk.rename(newName(id), waiting);
-  for (const name of torn) if (name !== waiting) disk.remove(name);
-  return true;
-}
-
-function envelopeNames(id: MessageId): readonly string[] {
-  return [envelopeName(id), busyName(id), badName(id)];
-}
-
-/** What is whole, or was changed by somebody, or is no file of ours, stays. */
-async function ensure(
-  disk: Disk,
-  name: string,
-  bytes: Buffer,
-  temporary: string,
-): Promise<boolean> {
-  const facts = disk.stat(name);
-  if (facts !== null && !isTorn(readIfFile(disk, name), bytes)) return false;
-  await write(disk, temporary, bytes);
-  disk.rename(temporary, name);
-  return true;
-}
-
-async function write(disk: Disk, name: string, bytes: Buffer): Promise<void> {
-  removeIfThere(disk, name);
-  const file = disk.create(name);
-  try {
-    file.append(bytes);
-    await file.sync();
-  } finally {
-    file.close();
-  }
-}
-
-/** Cut short, or with zeros where bytes never reached the disk, and otherwise as it was written. */
-function isTorn(found: Buffer | null, written: Buffer): boolean {
-  return found !== null && !found.equals(written) && isOrWas(found, written);
-}
-
-function isOrWas(found: Buffer, written: Buffer): boolean {
-  if (found.length > written.length) return false;
-  return found.every((byte, at) => byte === 0 || byte === written[at]);
-}
-
-/** null when there is none, or it is no regular file. */
-function readIfFile(disk: Disk, name: string): Buffer | null {
-  if (disk.stat(name)?.kind !== "file") return null;
-  try {
-    const file = disk.open(name);
-    try {
-      return file.readAll();
-    } finally {
-      file.close();
-    }
-  } catch (error) {
-    if (isErrno(error, "ENOENT", "ELOOP")) return null;
-    throw error;
+/** They are needed as long as a segment of the same owner is there. */
+function removeNotes(options: ReplayOptions): void {
+  const files = filesIn(options.disk);
+  const hasSegments = files.some(({ name }) => !name.kind.startsWith("removed"));
+  for (const found of files) {
+    if (!found.name.kind.startsWith("removed") || isHere(options, found)) continue;
+    // Segments that are being replayed no longer say whose they were.
+    if (!hasSegments) removeIfThere(options.disk, found.path);
   }
 }

@@ -4,25 +4,21 @@
  * written to the disk later, all together. Two segments take turns. docs/spool-states.md tells what
  * is replayed when.
  */
-import { randomBytes } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
-import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
-import type { BlockFile, Journaling } from "../io/journaling.ts";
+import type { Journaling } from "../io/journaling.ts";
 import { Demand } from "./journal-demand.ts";
 import {
   encodeBatch,
   encodeDone,
-  encodeHead,
   encodePut,
   PAGE_BYTES,
   pagesFor,
   recordBytes,
 } from "./journal-format.ts";
+import { JournalFiles, newGeneration, type Segment } from "./journal-segments.ts";
 import type { ProcessTable } from "./process-table.ts";
-
-export const JOURNAL_FOLDER = ".relayd/journal";
 
 /** When a journal pays, and how large it is. */
 export interface JournalTerms {
@@ -42,24 +38,11 @@ export interface JournalOptions extends JournalTerms {
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 /** Larger messages gain nothing: their own sync takes longer than what it shares. */
 const MAX_JOURNALED_BYTES = 256 * 1024;
-/** With less room than this on the disk it is left to the mail. */
-const MIN_FREE_BYTES = 512 * 1024 * 1024;
 const DEMAND = 32;
 /** Files are synced when they have waited so long: as long as the kernel keeps changes of a directory. */
 const CHECKPOINT_MS = 5000;
 /** A removal is told to the disk within this, if no commit takes it along. */
 const DONE_MS = 1000;
-
-interface Segment {
-  readonly name: string;
-  readonly file: BlockFile;
-  /** "" while it is free. */
-  generation: string;
-  /** Where the next batch goes. */
-  position: number;
-  /** What it holds that has not been removed since. */
-  readonly held: Set<MessageId>;
-}
 
 interface Batch {
   readonly records: Buffer[];
@@ -75,7 +58,7 @@ export class CommitJournal {
   readonly #stop = new AbortController();
   /** Messages that a segment may bring back. */
   readonly #live = new Set<MessageId>();
-  #segments: "none" | "being made" | { active: Segment; spare: Segment } = "none";
+  #files: "none" | "being made" | JournalFiles = "none";
   /** A failed sync is never believed again: nothing more is put in. */
   #broken = false;
   #batch = newBatch();
@@ -96,13 +79,13 @@ export class CommitJournal {
     const wanted = this.#demand.risen(this.#options.clock.monotonic());
     const size = recordBytes(content, envelope);
     if (this.#broken || this.#stop.signal.aborted || size > MAX_JOURNALED_BYTES) return false;
-    if (typeof this.#segments === "string") {
-      if (wanted && this.#segments === "none") void this.#prepare();
+    if (typeof this.#files === "string") {
+      if (wanted && this.#files === "none") void this.#prepare();
       return false;
     }
     if (!wanted) return false;
     const pages = pagesFor(this.#batch.bytes + size);
-    const { active, spare } = this.#segments;
+    const { active, spare } = this.#files;
     if (!this.#rotate && active.position + pages <= this.#size) return true;
     return spare.generation === "" && PAGE_BYTES + pages <= this.#size;
   }
@@ -122,11 +105,23 @@ export class CommitJournal {
     await settled;
   }
 
-  /** The message was removed: it must not come back. Costs no sync of its own. */
-  done(id: MessageId): void {
-    if (!this.#live.delete(id) || typeof this.#segments === "string") return;
-    this.#segments.active.held.delete(id);
-    this.#segments.spare.held.delete(id);
+  /** The file with our notes about removals; null when there is none. */
+  get notes(): string | null {
+    if (typeof this.#files === "string") return null;
+    return this.#files.notes;
+  }
+
+  /** The message is going to be removed: after a kill it must not come back. Throws ENOSPC ... */
+  removing(id: MessageId): void {
+    if (typeof this.#files === "string" || !this.#live.has(id)) return;
+    this.#files.note(id);
+  }
+
+  /** The message was removed: after a power cut it should not come back. Costs no sync of its own. */
+  removed(id: MessageId): void {
+    if (!this.#live.delete(id) || typeof this.#files === "string") return;
+    this.#files.active.held.delete(id);
+    this.#files.spare.held.delete(id);
     this.#append(encodeDone(id));
     this.#after("done", DONE_MS, () => this.#flush());
   }
@@ -134,49 +129,23 @@ export class CommitJournal {
   /** Makes every file durable and gives the segments back. */
   async close(): Promise<void> {
     this.#stop.abort();
-    while (this.#segments === "being made") await new Promise(setImmediate);
-    if (this.#segments === "none") return;
+    while (this.#files === "being made") await new Promise(setImmediate);
+    if (this.#files === "none") return;
     this.#rotate = true;
     this.#flush();
     await this.#work;
     await this.#checkpoint;
-    const { active, spare } = this.#segments;
-    for (const { name, file, generation } of [active, spare]) {
-      file.close();
-      // What was not given back is for the next start.
-      if (generation === "") removeIfThere(this.#options.disk, name);
-    }
+    this.#files.close();
   }
 
   async #prepare(): Promise<void> {
-    this.#segments = "being made";
-    const { disk, journaling, processes } = this.#options;
+    this.#files = "being made";
     try {
-      // It tells a power cut from a mere crash.
-      if (processes.home.boot === "") throw new Error("no boot id");
-      if (journaling.freeBytes() < MIN_FREE_BYTES) throw new Error("little room");
-      for (const folder of [".relayd", JOURNAL_FOLDER]) makeFolder(disk, folder);
-      const active = await this.#newSegment("a");
-      const spare = await this.#newSegment("b");
-      // The segments and their names too; and where this does not work they could never be given back.
-      await journaling.syncAll();
-      this.#segments = { active, spare };
+      this.#files = await JournalFiles.make(this.#options, this.#size);
     } catch {
       // Every message is synced by itself, as without a journal.
       this.#broken = true;
-      this.#segments = "none";
-    }
-  }
-
-  async #newSegment(letter: string): Promise<Segment> {
-    const { disk, journaling, processes } = this.#options;
-    const owner = `${processes.pid}.${processes.startOf(processes.pid) ?? "0"}`;
-    for (let n = 0; ; n++) {
-      const name = `${JOURNAL_FOLDER}/${owner}.${n}${letter}`;
-      if (disk.stat(name) !== null && n < 100) continue; // Another store of this process.
-      const file = await journaling.preallocate(name, this.#size);
-      file.write(this.#head(randomBytes(8).toString("hex"), "free"), 0);
-      return { name, file, generation: "", position: PAGE_BYTES, held: new Set() };
+      this.#files = "none";
     }
   }
 
@@ -201,40 +170,51 @@ export class CommitJournal {
       const batch = this.#batch;
       this.#batch = newBatch();
       if (batch.records.length === 0) continue;
-      try {
-        await this.#write(batch);
-        for (const { resolve } of batch.settle) resolve();
-      } catch (error) {
-        for (const { reject } of batch.settle) reject(error);
-        await this.#giveUp();
-      }
+      await this.#settle(batch);
     }
     this.#working = false;
   }
 
+  async #settle(batch: Batch): Promise<void> {
+    try {
+      await this.#write(batch);
+      for (const { resolve } of batch.settle) resolve();
+    } catch (error) {
+      // Nobody is told that they were accepted, and some of them may be in the journal all the same.
+      for (const id of batch.puts) this.#noteQuietly(id);
+      for (const { reject } of batch.settle) reject(error);
+      await this.#giveUp();
+    }
+  }
+
+  #noteQuietly(id: MessageId): void {
+    try {
+      this.removing(id);
+    } catch {
+      // Then it may come back, as mail does whose client has not heard the answer.
+    }
+  }
+
   #fits(): boolean {
-    if (typeof this.#segments === "string") return true;
-    return this.#fitsInto(this.#segments.active, this.#batch);
+    if (typeof this.#files === "string") return true;
+    return this.#fitsInto(this.#files.active, this.#batch);
   }
 
   #fitsInto(segment: Segment, batch: Batch): boolean {
     return segment.position + pagesFor(batch.bytes) <= this.#size;
   }
 
-  #head(generation: string, state: "free" | "used"): Buffer {
-    return encodeHead({ ...this.#options.processes.home, generation, state });
-  }
-
   async #write(batch: Batch): Promise<void> {
-    if (typeof this.#segments === "string") throw new Error("Unreachable: no segments");
-    const { active } = this.#segments;
+    if (typeof this.#files === "string") throw new Error("Unreachable: no segments");
+    const files = this.#files;
+    const { active } = files;
     if (this.#broken && batch.puts.length > 0) throw new Error("The journal has failed");
     if (!this.#fitsInto(active, batch)) throw new Error("The journal is full");
     if (active.generation === "") {
       // Without its name nobody would find it after a power cut.
-      if (!active.file.hasName()) throw new Error("The journal has been removed");
-      active.generation = randomBytes(8).toString("hex");
-      active.file.write(this.#head(active.generation, "used"), 0);
+      if (active.file.facts().links === 0) throw new Error("The journal has been removed");
+      active.generation = newGeneration();
+      files.writeHead(active, active.generation, "used");
     }
     for (const id of batch.puts) if (this.#live.has(id)) active.held.add(id);
     active.file.write(encodeBatch(active.generation, batch.records), active.position);
@@ -246,11 +226,12 @@ export class CommitJournal {
   async #turn(): Promise<void> {
     this.#rotate = false;
     await this.#checkpoint;
-    if (typeof this.#segments === "string") return;
-    const { active, spare } = this.#segments;
+    const files = this.#files;
+    if (typeof files === "string") return;
+    const { active, spare } = files;
     if (active.generation === "" || spare.generation !== "") return;
-    this.#segments = { active: spare, spare: active };
-    this.#checkpoint = this.#giveBack(active).finally(() => {
+    files.turn();
+    this.#checkpoint = this.#giveBack(files, active).finally(() => {
       this.#checkpoint = null;
     });
   }
@@ -259,13 +240,13 @@ export class CommitJournal {
    * The order is the promise: first everything that it could bring back is on disk, or its removal
    * is; only then the segment is declared empty, and only when that is on disk it is used again.
    */
-  async #giveBack(segment: Segment): Promise<void> {
+  async #giveBack(files: JournalFiles, segment: Segment): Promise<void> {
     const { disk, journaling } = this.#options;
     const { generation } = segment;
     try {
       if (segment.held.size === 0) await disk.syncDirectory();
       else await journaling.syncAll();
-      segment.file.write(this.#head(generation, "free"), 0);
+      files.writeHead(segment, generation, "free");
       await segment.file.sync();
     } catch {
       // It keeps what it has: after a power cut it is the only copy that can be believed.
@@ -282,9 +263,10 @@ export class CommitJournal {
   async #giveUp(): Promise<void> {
     this.#broken = true;
     await this.#checkpoint;
-    if (typeof this.#segments === "string") return;
-    for (const segment of [this.#segments.active, this.#segments.spare]) {
-      if (segment.generation !== "") await this.#giveBack(segment);
+    const files = this.#files;
+    if (typeof files === "string") return;
+    for (const segment of [files.active, files.spare]) {
+      if (segment.generation !== "") await this.#giveBack(files, segment);
     }
   }
 
@@ -302,20 +284,4 @@ export class CommitJournal {
 
 function newBatch(): Batch {
   return { records: [], puts: [], bytes: 0, settle: [] };
-}
-
-function makeFolder(disk: Disk, folder: string): void {
-  try {
-    disk.makeDirectory(folder);
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-  }
-}
-
-export function removeIfThere(disk: Disk, name: string): void {
-  try {
-    disk.remove(name);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-  }
 }

@@ -23,6 +23,8 @@ export interface LeaseOptions {
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   readonly journal: Journal;
+  /** Called before the message is removed. */
+  readonly removing: () => void;
   /** Called once, when the message is no longer held. */
   readonly onEnd: (end: LeaseEnd) => void;
 }
@@ -70,6 +72,7 @@ export class FileLease implements Lease {
    */
   async complete(): Promise<void> {
     const busy = busyName(this.id);
+    this.#options.removing();
     try {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
       if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));

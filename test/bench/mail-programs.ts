@@ -33,7 +33,7 @@ export type StartProgram = (place: Place) => Promise<MailProgram>;
 
 /** What can be measured here, by name. */
 export function mailPrograms(): Readonly<Record<string, StartProgram>> {
-  // relayd once more with other options: "--commit-journal" is relayd with a journal.
+  // relayd once more with other options: "--no-commit-journal" is relayd without its journal.
   const variant = process.env.BENCH_VARIANT ?? "";
   const startVariant: StartProgram = (place) =>
     startRelay(process.execPath, [...nodeArguments(), ...variant.split(" ")], place);

@@ -41,7 +41,7 @@ test("without options everything has its default", () => {
         directory: "/var/spool/relayd",
         sync: true,
         shared: false,
-        commitJournal: false,
+        commitJournal: true,
         minFree: { bytes: 10_485_760, percent: 10 },
       },
       listener: {
@@ -261,11 +261,11 @@ test("our own numbers and words are taken", () => {
   );
   assert.equal(forwardOf("--forward-timeout=9")?.client.messageTimeoutMs, 9000);
   assert.equal(configOf(["--grace-time=4"]).graceSeconds, 4);
-  assert.deepEqual(instanceOf(["--no-sync", "--commit-journal", "--shared-spool"]).spool, {
+  assert.deepEqual(instanceOf(["--no-sync", "--no-commit-journal", "--shared-spool"]).spool, {
     directory: "/var/spool/relayd",
     sync: false,
     shared: true,
-    commitJournal: true,
+    commitJournal: false,
     minFree: { bytes: 10_485_760, percent: 10 },
   });
   assert.deepEqual(instanceOf(["--spool-min-free=50"]).spool.minFree, {

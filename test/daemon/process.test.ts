@@ -250,13 +250,18 @@ test("the program is called by the name it was started with", async () => {
   assert.match(ran.stderr, /^emailrelay: error: invalid option: "--nonsense"/);
 });
 
-test("--commit-journal keeps what was acknowledged on a busy spool through a kill", async () => {
+test("the journal of a busy spool keeps what was acknowledged through a kill", async () => {
   const spool = temporarySpool();
-  const relay = await TestRelay.start(["--commit-journal"], { spool });
+  const relay = await TestRelay.start([], { spool });
   const senders = Array.from({ length: 8 }, async () => {
     for (let n = 0; n < 25; n++) assert.equal(await sendMail(relay.port), "250 message processed");
   });
   await Promise.all(senders);
+  const journal = readdirSync(join(spool, ".relayd/journal"));
+  assert.ok(
+    journal.some((name) => name.endsWith(".a")),
+    journal.join(),
+  );
   await relay.end("SIGKILL");
   const again = await TestRelay.start([], { spool });
   const names = again.files();

@@ -27,17 +27,30 @@ interface Story {
 
 type Scenario = (store: FileStore, story: Story, disk: CrashingDisk) => Promise<void>;
 
-/** The process that lived before the power cut, and the one after it. */
-function processesOf(boot: string): ProcessTable {
+/** Processes of one boot: the one that serves, and maybe one that still lives. */
+function processesOf(boot: string, pid = 7, alive: readonly number[] = []): ProcessTable {
   return {
     home: { host: "host", boot, namespace: "pid:1" },
-    pid: 7,
-    startOf: (pid) => (pid === 7 ? boot : null),
+    pid,
+    startOf: (one) => (one === pid || alive.includes(one) ? boot : null),
     startedAtMs: () => Date.now(),
   };
 }
 
-async function openOn(disk: CrashingDisk, boot: string): Promise<FileStore> {
+/** How a power cut may look to the program that comes after it. */
+const AFTERWARDS = {
+  "the machine is started anew": { device: 1, processes: processesOf("2") },
+  "the disk comes back to the machine that still runs": {
+    device: 1,
+    processes: processesOf("1", 8),
+  },
+  "a copy of the disk is read while the first program still runs": {
+    device: 2,
+    processes: processesOf("1", 8, [7]),
+  },
+} as const;
+
+async function openOn(disk: CrashingDisk, processes: ProcessTable): Promise<FileStore> {
   return await openFileStore({
     directory: disk.directory,
     sync: true,
@@ -45,7 +58,7 @@ async function openOn(disk: CrashingDisk, boot: string): Promise<FileStore> {
     journal: silentJournal,
     clock: systemClock,
     disk,
-    processes: processesOf(boot),
+    processes,
     commits: { segmentBytes: 4 * 4096, demand: 0 },
   });
 }
@@ -126,7 +139,7 @@ const SCENARIOS: Record<string, Scenario> = {
 
 async function play(scenario: Scenario, disk: CrashingDisk, story: Story): Promise<boolean> {
   try {
-    await scenario(await openOn(disk, "1"), story, disk);
+    await scenario(await openOn(disk, processesOf("1")), story, disk);
   } catch (error) {
     if (!disk.isDead) throw error;
   }
@@ -136,6 +149,9 @@ async function play(scenario: Scenario, disk: CrashingDisk, story: Story): Promi
 async function violations(
   scenario: Scenario,
   options: CrashingDiskOptions = {},
+  { device, processes }: (typeof AFTERWARDS)[keyof typeof AFTERWARDS] = AFTERWARDS[
+    "the machine is started anew"
+  ],
 ): Promise<{ found: string[]; cuts: number }> {
   const found: string[] = [];
   for (let steps = 0; ; steps++) {
@@ -143,8 +159,8 @@ async function violations(
     const disk = new CrashingDisk({ ...options, steps });
     const story = newStory();
     const ended = await play(scenario, disk, story);
-    for (const survivor of disk.survivors()) {
-      await openOn(survivor, "2");
+    for (const survivor of disk.survivors({ device })) {
+      await openOn(survivor, processes);
       found.push(...judge(survivor, story).map((what) => `cut before ${steps}: ${what}`));
     }
     if (ended) return { found, cuts: steps };
@@ -187,11 +203,33 @@ function judgeOne(disk: CrashingDisk, story: Story, n: number, id: MessageId): s
   return found;
 }
 
-test("no power cut loses or tears a message that was committed through the journal", async (t) => {
+for (const [what, afterwards] of Object.entries(AFTERWARDS)) {
+  test(`no power cut loses or tears what the journal has: ${what}`, async (t) => {
+    for (const [name, scenario] of Object.entries(SCENARIOS)) {
+      const { found, cuts } = await violations(scenario, {}, afterwards);
+      t.diagnostic(`${name}: ${cuts} cuts`);
+      assert.deepEqual(found.slice(0, 10), [], name);
+    }
+  });
+}
+
+test("a kill loses nothing that the journal has, and nothing that was delivered comes back", async () => {
   for (const [name, scenario] of Object.entries(SCENARIOS)) {
-    const { found, cuts } = await violations(scenario);
-    t.diagnostic(`${name}: ${cuts} cuts`);
-    assert.deepEqual(found.slice(0, 10), [], name);
+    for (let steps = 0; ; steps++) {
+      const disk = new CrashingDisk({ steps });
+      const story = newStory();
+      const ended = await play(scenario, disk, story);
+      const left = disk.killed();
+      const hasEnvelope = (n: number) =>
+        left.names().some((one) => one.startsWith(`${story.begun.get(n)}.envelope`));
+      const gone = [...story.removing].filter((n) => !hasEnvelope(n));
+      await openOn(left, processesOf("1", 8));
+      assert.deepEqual(judge(left, story), [], `${name}, before ${steps}`);
+      const back = gone.filter(hasEnvelope);
+      assert.deepEqual(back, [], `${name}, before ${steps}: came back`);
+      assert.deepEqual(left.list(".relayd/journal"), [], name);
+      if (ended) break;
+    }
   }
 });
 
@@ -221,7 +259,7 @@ test("somebody misses each sync of the journal when it is left out", async (t) =
 test("a message that was committed through the journal costs one sync, shared with others", async () => {
   const disk = new CrashingDisk();
   const story = newStory();
-  const store = await openOn(disk, "1");
+  const store = await openOn(disk, processesOf("1"));
   await engage(store, story);
   const before = disk.syncs.length;
   await Promise.all([1, 2, 3].map(async (n) => await accept(store, story, n)));
@@ -229,16 +267,18 @@ test("a message that was committed through the journal costs one sync, shared wi
 });
 
 test("replay is repeatable: a power cut in the middle of it is recovered from", async () => {
-  const disk = new CrashingDisk({ steps: 70 });
+  const disk = new CrashingDisk({ steps: 31 });
   const story = newStory();
-  await play(SCENARIOS["accept three at once"] ?? assert.fail(), disk, story);
+  await play(SCENARIOS["accept one"] ?? assert.fail(), disk, story);
   assert.ok(story.accepted.size > 0);
   for (const survivor of disk.survivors()) {
     for (let steps = 0; ; steps++) {
       const second = survivor.copy(steps);
-      await openOn(second, "2").catch((error: unknown) => assert.ok(second.isDead, String(error)));
+      await openOn(second, processesOf("2")).catch((error: unknown) =>
+        assert.ok(second.isDead, String(error)),
+      );
       for (const last of second.survivors()) {
-        await openOn(last, "3");
+        await openOn(last, processesOf("2", 8));
         assert.deepEqual(judge(last, story), []);
       }
       if (!second.isDead) break;
@@ -246,29 +286,51 @@ test("replay is repeatable: a power cut in the middle of it is recovered from", 
   }
 });
 
-test("replay leaves alone what was changed since, and brings back nothing after a mere kill", async () => {
+test("replay leaves alone what was changed since, and what others have removed and noted", async () => {
   const disk = new CrashingDisk();
-  const store = await openOn(disk, "1");
+  const store = await openOn(disk, processesOf("1"));
   const story = newStory();
   await engage(store, story);
   const edited = await accept(store, story, 1);
-  const gone = await accept(store, story, 2);
+  const read = await accept(store, story, 2);
+  const forwarded = await accept(store, story, 3);
   disk.edit(`${edited}.content`, "in place", Buffer.from("as a filter wants it\r\n"));
   const other = { ...anEnvelope, forwardTo: "elsewhere.example" };
   disk.edit(`${edited}.envelope`, "in place", encodeEnvelope(other, ""));
-  disk.remove(`${gone}.envelope`);
-  disk.remove(`${gone}.content`);
-  const killed = { ...processesOf("1"), pid: 8, startOf: () => null };
-  const next = await openFileStore({
-    directory: disk.directory,
-    sync: true,
-    shared: false,
-    journal: silentJournal,
-    clock: systemClock,
-    disk,
-    processes: killed,
-  });
-  assert.equal((await next.ready()).includes(gone), false);
+  // A mail reader in the same process, and a forwarder in another one.
+  store.removing(read);
+  for (const ending of ["envelope", "content"]) disk.remove(`${read}.${ending}`);
+  const forwarder = await openOn(disk, processesOf("1", 9, [7]));
+  await complete(forwarder, story, 3, forwarded);
+  const next = await openOn(disk, processesOf("1", 8, [9]));
+  const ready = await next.ready();
+  assert.ok(ready.includes(edited));
+  assert.ok(!ready.includes(read), "read");
+  assert.ok(!ready.includes(forwarded), "forwarded");
   assert.equal(disk.peek(`${edited}.content`)?.toString(), "as a filter wants it\r\n");
   assert.deepEqual(disk.list(".relayd/journal"), []);
+});
+
+test("a segment that another process replays is waited for, and not replayed twice", async () => {
+  const disk = new CrashingDisk();
+  const story = newStory();
+  const store = await openOn(disk, processesOf("1"));
+  await engage(store, story);
+  const id = await accept(store, story, 1);
+  const names = disk.list(".relayd/journal").filter((name) => name.endsWith(".a"));
+  const [segment = ""] = names;
+  const inode = disk.stat(`.relayd/journal/${segment}`)?.inode ?? 0;
+  const claimed = `.relayd/journal/1-9-1.0.replay.1-${inode}`;
+  disk.rename(`.relayd/journal/${segment}`, claimed);
+  for (const ending of ["envelope", "content"]) disk.remove(`${id}.${ending}`);
+  let opened = false;
+  const opening = openOn(disk, processesOf("1", 8, [9])).then((next) => {
+    opened = true;
+    return next;
+  });
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  assert.equal(opened, false);
+  disk.remove(claimed);
+  const next = await opening;
+  assert.ok(!(await next.ready()).includes(id));
 });

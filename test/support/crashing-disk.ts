@@ -4,7 +4,7 @@
  * each directory. One sync can be ignored, to see whether anybody would notice.
  */
 import type { Disk, DiskFile, FileFacts } from "../../src/io/disk.ts";
-import type { BlockFile, Journaling } from "../../src/io/journaling.ts";
+import type { AppendFile, BlockFile, Journaling } from "../../src/io/journaling.ts";
 
 export class PowerCut extends Error {
   override name = "PowerCut";
@@ -32,12 +32,15 @@ export interface CrashingDiskOptions {
   readonly steps?: number;
   /** The number, from 0, of the sync that does nothing; default: none. */
   readonly ignoreSync?: number;
+  /** Its number; 1 if not given. */
+  readonly device?: number;
 }
 
 export class CrashingDisk implements Disk {
   readonly directory = "/memory/spool";
   readonly journaling: Journaling = {
-    freeBytes: () => Number.POSITIVE_INFINITY,
+    fileSystem: () => ({ freeBytes: Number.POSITIVE_INFINITY, known: true }),
+    openToAppend: (name) => this.#openToAppend(name),
     preallocate: async (name, bytes) => this.#preallocate(name, bytes),
     syncAll: async () => this.#syncAll(),
   };
@@ -46,6 +49,7 @@ export class CrashingDisk implements Disk {
   operations = 0;
   #steps: number;
   readonly #ignoreSync: number;
+  readonly #device: number;
   #names = new Map<string, Inode>();
   /** The names as they are on disk, and what was changed since, in its order. */
   #durable: Names = new Map();
@@ -55,6 +59,7 @@ export class CrashingDisk implements Disk {
   constructor(options: CrashingDiskOptions = {}) {
     this.#steps = options.steps ?? Number.POSITIVE_INFINITY;
     this.#ignoreSync = options.ignoreSync ?? -1;
+    this.#device = options.device ?? 1;
   }
 
   create(name: string): DiskFile {
@@ -83,9 +88,9 @@ export class CrashingDisk implements Disk {
 
   stat(name: string): FileFacts | null {
     this.#tick();
-    if (name === ".") return facts("directory", 0, -1, this.#time);
+    if (name === ".") return this.#facts("directory", 0, -1, this.#time);
     const inode = this.#names.get(name);
-    return inode === undefined ? null : factsOf(inode);
+    return inode === undefined ? null : this.#factsOf(inode);
   }
 
   rename(from: string, to: string): void {
@@ -144,10 +149,15 @@ export class CrashingDisk implements Disk {
   }
 
   /** Every disk that one may find after the power is back. */
-  survivors(): readonly CrashingDisk[] {
+  survivors(options: CrashingDiskOptions = {}): readonly CrashingDisk[] {
     return this.#survivingNames().flatMap((names) =>
-      LEFTOVERS.map((bytesOf) => this.#after(names, bytesOf)),
+      LEFTOVERS.map((bytesOf) => this.#after(names, bytesOf, options)),
     );
+  }
+
+  /** What a program that is started now finds when the one before it was killed. */
+  killed(): CrashingDisk {
+    return this.#after(this.#names, (inode) => inode.data);
   }
 
   /** The same durable files on a disk of its own, with so many operations to go. */
@@ -192,7 +202,11 @@ export class CrashingDisk implements Disk {
         this.#tick();
         if (this.#counts(`file ${name}`)) inode.durable = inode.data;
       },
-      hasName: () => this.#names.get(name) === inode,
+      facts: () => ({
+        device: this.#device,
+        inode: inode.number,
+        links: this.#names.get(name) === inode ? 1 : 0,
+      }),
       close: () => undefined,
     };
   }
@@ -214,7 +228,7 @@ export class CrashingDisk implements Disk {
     return {
       facts: () => {
         this.#tick();
-        return factsOf(inode);
+        return this.#factsOf(inode);
       },
       append,
       appendLater: async (bytes) => append(bytes),
@@ -232,6 +246,27 @@ export class CrashingDisk implements Disk {
       },
       close: () => undefined,
     };
+  }
+
+  #openToAppend(name: string): AppendFile {
+    this.#tick();
+    const inode = this.#names.get(name) ?? this.#add(name, "file", "open");
+    return {
+      append: (bytes) => {
+        this.#tick();
+        inode.data = Buffer.concat([inode.data, bytes]);
+        inode.changed = this.#time;
+      },
+      close: () => undefined,
+    };
+  }
+
+  #factsOf(inode: Inode): FileFacts {
+    return this.#facts(inode.kind, inode.data.length, inode.number, inode.changed);
+  }
+
+  #facts(kind: FileFacts["kind"], size: number, inode: number, time: number): FileFacts {
+    return { kind, size, inode, device: this.#device, modifiedMs: time, changedMs: time };
   }
 
   #inode(name: string, syscall: string): Inode {
@@ -315,14 +350,6 @@ function torn({ data, durable }: Inode): Buffer {
   const left = Buffer.alloc(data.length);
   data.copy(left, 0, 0, Math.floor((durable.length + data.length) / 2));
   return left;
-}
-
-function factsOf(inode: Inode): FileFacts {
-  return facts(inode.kind, inode.data.length, inode.number, inode.changed);
-}
-
-function facts(kind: FileFacts["kind"], size: number, inode: number, time: number): FileFacts {
-  return { kind, size, inode, modifiedMs: time, changedMs: time };
 }
 
 function folderOf(name: string): string {

@@ -1,0 +1,89 @@
+/**
+ * The files in the folder of the commit journal: `<boot>-<pid>-<start>.<n>.<kind>`. Their names say
+ * which process uses them: only that one, while it lives.
+ */
+import { crc32 } from "node:zlib";
+import { type MessageId, parseMessageId } from "../core/message-id.ts";
+import type { FileFacts } from "../io/disk.ts";
+import type { ProcessTable } from "./process-table.ts";
+
+export const JOURNAL_FOLDER = ".relayd/journal";
+
+/**
+ * "a" and "b": the segments that take turns; "replay": one that is being replayed; "removed" and
+ * "removed-before": notes about messages that were removed.
+ */
+export type JournalFileKind = "a" | "b" | "replay" | "removed" | "removed-before";
+
+/** A process, and when it started. */
+export interface JournalOwner {
+  /** The first characters of the boot id; "" where the system has none. */
+  readonly boot: string;
+  readonly pid: number;
+  /** Clock ticks since boot. */
+  readonly start: string;
+}
+
+export interface JournalFileName {
+  readonly owner: JournalOwner;
+  readonly kind: JournalFileKind;
+  /** For "replay": device and inode of the file when it was claimed; a copy has others. */
+  readonly place: string;
+}
+
+const NAME =
+  /^([0-9a-f]{0,8})-(\d{1,10})-(\d+)\.\d{1,4}\.(a|b|replay|removed|removed-before)(?:\.(\d+-\d+))?$/;
+
+export function ownerHere({ home, pid, startOf }: ProcessTable): JournalOwner {
+  return { boot: bootMark(home.boot), pid, start: startOf(pid) ?? "0" };
+}
+
+/** What names have of a boot id. */
+export function bootMark(boot: string): string {
+  return boot
+    .toLowerCase()
+    .replace(/[^0-9a-f]/g, "")
+    .slice(0, 8);
+}
+
+export function journalName(owner: JournalOwner, n: number, kind: JournalFileKind): string {
+  return `${JOURNAL_FOLDER}/${owner.boot}-${owner.pid}-${owner.start}.${n}.${kind}`;
+}
+
+/** null for what is not ours. `name`: without its folder. */
+export function parseJournalName(name: string): JournalFileName | null {
+  const [, boot, pid, start, kind, place = ""] = NAME.exec(name) ?? [];
+  if (boot === undefined || pid === undefined || start === undefined) return null;
+  return { owner: { boot, pid: Number(pid), start }, kind: kind as JournalFileKind, place };
+}
+
+/** Where a segment is that this process claims. */
+export function claimName(owner: JournalOwner, n: number, { device, inode }: FileFacts): string {
+  return `${journalName(owner, n, "replay")}.${placeOf({ device, inode })}`;
+}
+
+export function placeOf({ device, inode }: Pick<FileFacts, "device" | "inode">): string {
+  return `${device}-${inode}`;
+}
+
+/** One line: that the message is about to be removed. */
+export function encodeNote(id: MessageId): Buffer {
+  return Buffer.from(`${id} ${checksum(id)}\n`);
+}
+
+/** Ids in whole lines; what a power cut has torn says nothing. */
+export function decodeNotes(bytes: Buffer): readonly MessageId[] {
+  const ids: MessageId[] = [];
+  // Without the last line end there is no whole line behind it.
+  for (const line of bytes.toString().split("\n").slice(0, -1)) {
+    const at = line.lastIndexOf(" ");
+    const name = line.slice(0, Math.max(0, at));
+    const id = line.slice(at + 1) === checksum(name) ? parseMessageId(name) : null;
+    if (id !== null) ids.push(id);
+  }
+  return ids;
+}
+
+function checksum(name: string): string {
+  return crc32(name).toString(16);
+}

@@ -1,0 +1,129 @@
+/** Makes the messages of a journal whole again where their files are missing or torn. */
+import { isErrno } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk } from "../io/disk.ts";
+import type { JournalRecord } from "./journal-format.ts";
+import { badName, busyName, contentName, envelopeName, newName } from "./names.ts";
+import { removeIfThere } from "./staging.ts";
+
+type Put = Extract<JournalRecord, { kind: "put" }>;
+
+/**
+ * Returns those whose files were written anew; they are synced then, what was whole is not. Others may
+ * remove messages meanwhile: `notes` reads what they have noted before. Throws what the disk throws.
+ */
+export async function restoreMessages(
+  disk: Disk,
+  records: readonly JournalRecord[],
+  notes: () => ReadonlySet<MessageId>,
+): Promise<readonly MessageId[]> {
+  const puts = new Map<MessageId, Put>();
+  for (const record of records) if (record.kind === "put") puts.set(record.id, record);
+  const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
+  for (const id of notes()) done.add(id);
+  const restored: MessageId[] = [];
+  for (const [id, put] of puts) {
+    if (done.has(id)) removeLeft(disk, put);
+    else if (await makeWhole(disk, put, notes)) restored.push(id);
+  }
+  if (puts.size > 0) await disk.syncDirectory();
+  return restored;
+}
+
+/** Its removal may have been lost with the power; what somebody has changed since is left alone. */
+function removeLeft(disk: Disk, put: Put): void {
+  for (const name of [newName(put.id), ...envelopeNames(put.id)]) {
+    const found = readIfFile(disk, name);
+    if (found !== null && isOrWas(found, put.envelope)) disk.remove(name);
+  }
+  if (envelopeNames(put.id).some((name) => disk.stat(name) !== null)) return;
+  const content = readIfFile(disk, contentName(put.id));
+  if (content !== null && isOrWas(content, put.content)) disk.remove(contentName(put.id));
+}
+
+/** True when anything had to be written. */
+async function makeWhole(
+  disk: Disk,
+  put: Put,
+  notes: () => ReadonlySet<MessageId>,
+): Promise<boolean> {
+  const { id, content, envelope } = put;
+  const there = present(disk, id);
+  const torn = there.filter((name) => isTorn(readIfFile(disk, name), envelope));
+  if (there.length > torn.length) {
+    for (const name of torn) disk.remove(name);
+    return (await ensure(disk, id, content)) || torn.length > 0;
+  }
+  // Whoever removes a message notes it first: asked after we have missed it.
+  if (there.length === 0 && notes().has(id)) {
+    removeLeft(disk, put);
+    return false;
+  }
+  // Content first: an envelope makes it a message.
+  await ensure(disk, id, content);
+  const waiting = envelopeName(id);
+  await write(disk, newName(id), envelope);
+  disk.rename(newName(id), waiting);
+  for (const name of torn) if (name !== waiting) disk.remove(name);
+  return true;
+}
+
+/** The envelopes that are there. A forwarder may change the name meanwhile: then it is seen at the second look. */
+function present(disk: Disk, id: MessageId): readonly string[] {
+  const look = () => envelopeNames(id).filter((name) => disk.stat(name) !== null);
+  const there = look();
+  return there.length > 0 ? there : look();
+}
+
+function envelopeNames(id: MessageId): readonly string[] {
+  return [envelopeName(id), busyName(id), badName(id)];
+}
+
+/** What is whole, or was changed by somebody, or is no file of ours, stays. */
+async function ensure(disk: Disk, id: MessageId, bytes: Buffer): Promise<boolean> {
+  const name = contentName(id);
+  const facts = disk.stat(name);
+  if (facts !== null && !isTorn(readIfFile(disk, name), bytes)) return false;
+  const temporary = `${name}.tmp`;
+  await write(disk, temporary, bytes);
+  disk.rename(temporary, name);
+  return true;
+}
+
+async function write(disk: Disk, name: string, bytes: Buffer): Promise<void> {
+  removeIfThere(disk, name);
+  const file = disk.create(name);
+  try {
+    file.append(bytes);
+    await file.sync();
+  } finally {
+    file.close();
+  }
+}
+
+/** Cut short, or with zeros where bytes never reached the disk, and otherwise as it was written. */
+function isTorn(found: Buffer | null, written: Buffer): boolean {
+  return found !== null && !found.equals(written) && isOrWas(found, written);
+}
+
+function isOrWas(found: Buffer, written: Buffer): boolean {
+  if (found.length > written.length) return false;
+  if (found.equals(written.subarray(0, found.length))) return true;
+  return found.every((byte, at) => byte === 0 || byte === written[at]);
+}
+
+/** null when there is none, or it is no regular file. */
+export function readIfFile(disk: Disk, name: string): Buffer | null {
+  if (disk.stat(name)?.kind !== "file") return null;
+  try {
+    const file = disk.open(name);
+    try {
+      return file.readAll();
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ELOOP")) return null;
+    throw error;
+  }
+}

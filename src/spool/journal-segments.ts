@@ -1,0 +1,160 @@
+/** The files of one journal: two segments that take turns, and the notes about messages that were removed. */
+import { randomBytes } from "node:crypto";
+import { isErrno } from "../core/errors.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Disk } from "../io/disk.ts";
+import type { AppendFile, BlockFile, Journaling } from "../io/journaling.ts";
+import {
+  encodeNote,
+  JOURNAL_FOLDER,
+  type JournalFileKind,
+  type JournalOwner,
+  journalName,
+  ownerHere,
+} from "./journal-files.ts";
+import { encodeHead, PAGE_BYTES } from "./journal-format.ts";
+import type { ProcessTable } from "./process-table.ts";
+import { removeIfThere } from "./staging.ts";
+
+/** With less room than this on the disk it is left to the mail. */
+const MIN_FREE_BYTES = 512 * 1024 * 1024;
+
+export interface Segment {
+  readonly name: string;
+  readonly file: BlockFile;
+  /** "" while it is free. */
+  generation: string;
+  /** Where the next batch goes. */
+  position: number;
+  /** What it holds that has not been removed since. */
+  readonly held: Set<MessageId>;
+}
+
+export interface JournalFilesOptions {
+  readonly disk: Disk;
+  readonly journaling: Journaling;
+  readonly processes: ProcessTable;
+}
+
+export class JournalFiles {
+  readonly #options: JournalFilesOptions;
+  readonly #owner: JournalOwner;
+  readonly #n: number;
+  readonly #segments: { active: Segment; spare: Segment };
+  /** About messages in the active segment, and in the one before it. */
+  #notes: AppendFile;
+
+  private constructor(
+    options: JournalFilesOptions,
+    made: { owner: JournalOwner; n: number; active: Segment; spare: Segment; notes: AppendFile },
+  ) {
+    this.#options = options;
+    this.#owner = made.owner;
+    this.#n = made.n;
+    this.#segments = { active: made.active, spare: made.spare };
+    this.#notes = made.notes;
+  }
+
+  /** `size`: bytes of a segment. Throws where there can be no journal. */
+  static async make(options: JournalFilesOptions, size: number): Promise<JournalFiles> {
+    const { disk, journaling, processes } = options;
+    const { freeBytes, known } = journaling.fileSystem();
+    if (!known || freeBytes < MIN_FREE_BYTES) throw new Error("Not on this file system");
+    for (const folder of [".relayd", JOURNAL_FOLDER]) makeFolder(disk, folder);
+    const owner = ownerHere(processes);
+    const n = freeNumber(disk, owner);
+    const active = await newSegment(journaling, journalName(owner, n, "a"), size);
+    const spare = await newSegment(journaling, journalName(owner, n, "b"), size);
+    const notes = journaling.openToAppend(journalName(owner, n, "removed"));
+    const files = new JournalFiles(options, { owner, n, active, spare, notes });
+    for (const segment of [active, spare]) files.writeHead(segment, newGeneration(), "free");
+    // The segments and their names too; and where this does not work they could never be given back.
+    await journaling.syncAll();
+    return files;
+  }
+
+  get active(): Segment {
+    return this.#segments.active;
+  }
+
+  get spare(): Segment {
+    return this.#segments.spare;
+  }
+
+  /** Where others note what they remove. */
+  get notes(): string {
+    return this.#name("removed");
+  }
+
+  /** Throws ENOSPC ... */
+  note(id: MessageId): void {
+    this.#notes.append(encodeNote(id));
+  }
+
+  /** Not synced. */
+  writeHead({ file }: Segment, generation: string, state: "free" | "used"): void {
+    const { device, inode } = file.facts();
+    const { home } = this.#options.processes;
+    file.write(encodeHead({ ...home, device, inode, generation, state }), 0);
+  }
+
+  /** The spare segment becomes the active one. */
+  turn(): void {
+    const { active, spare } = this.#segments;
+    this.#segments.active = spare;
+    this.#segments.spare = active;
+    // Notes are kept for as long as one of the segments may have the message.
+    const { disk, journaling } = this.#options;
+    try {
+      disk.rename(this.notes, this.#name("removed-before"));
+      const next = journaling.openToAppend(this.notes);
+      this.#notes.close();
+      this.#notes = next;
+    } catch {
+      // The old ones serve on, under whatever name they have.
+    }
+  }
+
+  /** A segment that was not given back is for the next start, and so is what was noted about it. */
+  close(): void {
+    const { disk } = this.#options;
+    this.#notes.close();
+    const { active, spare } = this.#segments;
+    for (const { name, file, generation } of [active, spare]) {
+      file.close();
+      if (generation === "") removeIfThere(disk, name);
+    }
+    if (active.generation !== "" || spare.generation !== "") return;
+    for (const kind of ["removed", "removed-before"] as const) {
+      removeIfThere(disk, this.#name(kind));
+    }
+  }
+
+  #name(kind: JournalFileKind): string {
+    return journalName(this.#owner, this.#n, kind);
+  }
+}
+
+export function newGeneration(): string {
+  return randomBytes(8).toString("hex");
+}
+
+async function newSegment(journaling: Journaling, name: string, size: number): Promise<Segment> {
+  const file = await journaling.preallocate(name, size);
+  return { name, file, generation: "", position: PAGE_BYTES, held: new Set() };
+}
+
+function makeFolder(disk: Disk, folder: string): void {
+  try {
+    disk.makeDirectory(folder);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  }
+}
+
+/** Other stores of this process may have journals too. */
+function freeNumber(disk: Disk, owner: JournalOwner): number {
+  let n = 0;
+  while (n < 1000 && disk.stat(journalName(owner, n, "a")) !== null) n += 1;
+  return n;
+}
