@@ -6,7 +6,15 @@ import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import type { Census, Holder, Holders } from "./holders.ts";
-import { busyName, envelopeName, idBefore, isSpoolFile, makerOf, waitingId } from "./names.ts";
+import {
+  badName,
+  busyName,
+  envelopeName,
+  idBefore,
+  isSpoolFile,
+  makerOf,
+  waitingId,
+} from "./names.ts";
 import type { ProcessTable } from "./process-table.ts";
 
 export interface RecoveryOptions {
@@ -52,7 +60,7 @@ export function recover(options: RecoveryOptions, names: readonly string[]): rea
   const done: Recovery[] = [];
   const judge = new Judge(options, census);
   for (const name of names) {
-    const found = recoverLock(options, judge, all, name) ?? recoverRewrite(options, judge, name);
+    const found = recoverLock(options, judge, name) ?? recoverRewrite(options, judge, name);
     if (found !== null) done.push(found);
   }
   done.push(...recoverDrafts(options, judge, all));
@@ -103,7 +111,10 @@ class Judge {
     return dead.some((holder) => holder.pid === maker && newestMs >= holder.sinceMs);
   }
 
+  /** Another process, or another store of ours, that may have it in hand: of this store's the caller knows. */
   #livesHere(processes: ProcessTable, pid: number, writtenMs: number): boolean {
+    const ours = pid === processes.pid && !this.#census.live.some((holder) => holder.pid === pid);
+    if (ours) return false;
     if (processes.startOf(pid) === null) return false;
     const startedMs = processes.startedAtMs(pid);
     return startedMs === null || startedMs <= writtenMs + SLACK_MS;
@@ -111,19 +122,14 @@ class Judge {
 }
 
 /** A `.busy` that nobody holds goes back into the queue. */
-function recoverLock(
-  options: RecoveryOptions,
-  judge: Judge,
-  all: ReadonlySet<string>,
-  name: string,
-): Recovery | null {
+function recoverLock(options: RecoveryOptions, judge: Judge, name: string): Recovery | null {
   const { disk } = options;
   const id = idBefore(".envelope.busy", name);
   if (id === null || options.inHand(id)) return null;
   const facts = disk.stat(name);
   if (facts?.kind !== "file") return null;
   if (!judge.isStale(facts.changedMs) && !options.isGivenUp(id)) return null;
-  if (!all.has(envelopeName(id))) {
+  if (disk.stat(envelopeName(id)) === null) {
     return rename(disk, busyName(id), envelopeName(id))
       ? { id, action: "put back in the queue" }
       : null;
@@ -156,7 +162,7 @@ function recoverDrafts(
       if (id === null || !isAlone(options, judge, all, { id, name })) continue;
       // `copy:pop` keeps the content here and the envelopes in the mailboxes below.
       elsewhere ??= idsInFolders(options.disk, all);
-      if (elsewhere.has(id)) continue;
+      if (elsewhere.has(id) || hasEnvelope(options.disk, id)) continue;
       if (remove(options.disk, name)) done.push({ id, action: `removed ${what}` });
     }
   }
@@ -175,6 +181,12 @@ function isAlone(
   if (maker === null || options.inHand(id)) return false;
   const facts = options.disk.stat(name);
   return facts?.kind === "file" && judge.isAbandoned(maker, facts);
+}
+
+/** A listing may miss a file that is renamed meanwhile: between `.envelope` and `.busy`, each way, or to `.bad`. */
+function hasEnvelope(disk: Disk, id: MessageId): boolean {
+  const names = [envelopeName(id), busyName(id), envelopeName(id), badName(id)];
+  return names.some((name) => disk.stat(name) !== null);
 }
 
 /** Ids that have an envelope, in any state, in a folder of the spool. */

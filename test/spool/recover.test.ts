@@ -7,8 +7,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { systemClock } from "../../src/io/clock.ts";
+import { nodeDisk } from "../../src/io/node-disk.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
+import { noOtherHolders } from "../../src/spool/holders.ts";
 import { type ProcessTable, systemProcesses } from "../../src/spool/process-table.ts";
+import { recover } from "../../src/spool/recover.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
 import type { Part } from "../support/store-program.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
@@ -205,6 +208,55 @@ test("drafts older than a day are removed whoever made them, except under names 
     "emailrelay.1.1.1.envelope.bad",
     "notes.content",
   ]);
+});
+
+test("content that is nobody's goes after a day although the process that made it still runs", async () => {
+  await using spool = await tempSpool();
+  let offset = 0;
+  const store = await spool.open({ clock: { ...systemClock, now: () => Date.now() + offset } });
+  await using draft = await store.create();
+  await using sealed = await store.create();
+  await sealed.seal(anEnvelope);
+  // As a forwarder leaves it that is killed between the removals of envelope and content.
+  spool.put(`emailrelay.${process.pid}.1.1.content`, "x");
+  offset = 23 * HOUR_MS;
+  assert.deepEqual(await store.recover(), []);
+  offset = 25 * HOUR_MS;
+  assert.equal((await store.recover()).length, 1);
+  assert.deepEqual(spool.names(), [
+    `${draft.id}.content`,
+    `${sealed.id}.content`,
+    `${sealed.id}.envelope.new`,
+  ]);
+});
+
+test("a draft of another store of this process stays, however long it takes", async () => {
+  await using spool = await tempSpool();
+  const first = await spool.open();
+  await using draft = await first.create();
+  const second = await spool.open({ clock: later(25 * HOUR_MS) });
+  assert.deepEqual(await second.recover(), []);
+  assert.deepEqual(spool.names(), [`${draft.id}.content`]);
+});
+
+test("recover() looks again for an envelope that a listing has missed because it was being renamed", async () => {
+  for (const state of ["", ".busy", ".bad"]) {
+    await using spool = await tempSpool();
+    const name = `emailrelay.${NO_SUCH_PID}.1.1`;
+    putMessage(spool, name, state);
+    const options = {
+      disk: nodeDisk(spool.directory),
+      holders: noOtherHolders,
+      processes: systemProcesses(),
+      inHand: () => false,
+      isGivenUp: () => false,
+      atStart: false,
+      shared: false,
+      nowMs: Date.now() + 25 * HOUR_MS,
+    };
+    assert.deepEqual(recover(options, [`${name}.content`]), []);
+    assert.deepEqual(spool.names(), [`${name}.content`, `${name}.envelope${state}`]);
+  }
 });
 
 test("content whose envelope is in a mailbox below stays", async () => {
