@@ -8,6 +8,7 @@ import { isPam } from "./config/paths.ts";
 import type { ForwardConfig, InstanceConfig, LogConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
 import { filterFaults } from "./filters/open.ts";
+import { loopFaults, wouldListen } from "./instance/loops.ts";
 import { findAccount } from "./io/identity.ts";
 import { loadServerKeys } from "./io/server-tls.ts";
 import { dnsblFaults } from "./policy/dnsbl-spec.ts";
@@ -67,6 +68,9 @@ function checkInstance(one: InstanceConfig, origins: Check["origins"], look: Loo
       return tls.certificate.flatMap(privacy);
     });
   }
+  look(origins("forward-to", name), () =>
+    listener === null ? [] : loopFaults(forward, wouldListen(listener)),
+  );
   if (forward !== null) checkClient(forward, name, origins, look);
 }
 

@@ -62,3 +62,33 @@ test("one instance may forward to another of the same process", async () => {
   assert.equal(await sendMail(port), "250 message processed");
   await catcher.caught(1);
 });
+
+test("--check-config names a relay that would forward to its own listener", async () => {
+  const spool = `--spool-dir=${temporarySpool()}`;
+  const check = async (...options: readonly string[]) =>
+    await runProgram("relayd", ["--check-config", "--user=root", spool, ...options]);
+  const loop = ["--port=12525", "--interface=127.0.0.1", "--forward-on-disconnect"];
+  const wrong = await check(...loop, "--forward-to=mail.example.com:25,127.0.0.1:12525");
+  assert.equal(wrong.code, 1, wrong.stdout);
+  assert.match(
+    wrong.stdout,
+    /^--forward-to: cannot forward to "127\.0\.0\.1:12525": this relay itself listens there$/m,
+  );
+  const any = await check(
+    "--port=12525",
+    "--forward-on-disconnect",
+    "--forward-to=localhost:12525",
+  );
+  assert.match(any.stdout, /this relay itself/);
+  const socket = join(temporary(), "smtp");
+  const unix = await check(
+    "--forward-on-disconnect",
+    `--interface=${socket}`,
+    `--forward-to=${socket}`,
+  );
+  assert.match(unix.stdout, /this relay itself/);
+  for (const far of ["127.0.0.1:12526", "127.0.0.2:12525", "localhost:12526"]) {
+    const right = await check(...loop, `--forward-to=${far}`);
+    assert.equal(right.code, 0, right.stdout);
+  }
+});
