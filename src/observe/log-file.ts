@@ -26,8 +26,13 @@ const FLAGS =
   // Only a fifo without a reader would wait.
   constants.O_NONBLOCK;
 
+/** Gathered text is written before it gets longer: a pipe takes so much whole or not at all. */
+const MOST_GATHERED = 4096;
+
 export class LogFile {
   readonly #options: LogFileOptions;
+  #gathered: string[] = [];
+  #length = 0;
   #path: string;
   #fd: number;
   #minute: number;
@@ -40,13 +45,25 @@ export class LogFile {
     this.#fd = this.#open();
   }
 
+  /** Lines are gathered until `flush()`, so that those of one turn of the event loop are written with one call. */
   write(line: string): void {
     if (this.#thisMinute() !== this.#minute) this.#turn();
-    this.#options.writer.write(this.#fd, line);
+    if (this.#length + line.length >= MOST_GATHERED) this.flush();
+    this.#gathered.push(line);
+    this.#length += line.length + 1;
+  }
+
+  flush(): void {
+    if (this.#gathered.length === 0) return;
+    const lines = this.#gathered;
+    this.#gathered = [];
+    this.#length = 0;
+    this.#options.writer.write(this.#fd, ...lines);
   }
 
   /** Follows a file that was renamed or removed. A new file that cannot be had leaves the old one in use. */
   reopen(): void {
+    this.flush();
     const before = this.#fd;
     try {
       this.#fd = this.#open();
@@ -60,6 +77,7 @@ export class LogFile {
   }
 
   close(): void {
+    this.flush();
     closeSync(this.#fd);
   }
 

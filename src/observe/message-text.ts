@@ -43,6 +43,9 @@ function bracketed(addresses: readonly string[]): string {
 
 /** Nothing is written for what is not known. */
 function fields(values: Readonly<Record<string, string>>): string {
-  const known = Object.entries(values).filter(([, value]) => value !== "");
-  return known.map(([name, value]) => `${name}=${value}`).join(" ");
+  let known = "";
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== "") known += known === "" ? `${name}=${value}` : ` ${name}=${value}`;
+  }
+  return known;
 }

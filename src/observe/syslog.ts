@@ -65,6 +65,8 @@ export class Syslog {
   #starts: number[] = [];
   #lost = 0;
   #datagrams: DatagramSocket | null = null;
+  /** Lines for the logger, until `flush()`. */
+  #gathered = "";
 
   constructor(options: SyslogOptions) {
     this.#options = options;
@@ -78,8 +80,16 @@ export class Syslog {
     else if (this.#child !== null) this.#pass(this.#child, `${priority}${line}`);
   }
 
+  /** The lines of one turn of the event loop go to the logger with one call. */
+  flush(): void {
+    const lines = this.#gathered;
+    this.#gathered = "";
+    if (lines !== "") this.#child?.stdin?.write(lines);
+  }
+
   /** Waits until the logger has read everything, but not for ever. */
   async close(): Promise<void> {
+    this.flush();
     this.#datagrams?.close();
     const child = this.#child;
     if (child === null) return;
@@ -101,16 +111,16 @@ export class Syslog {
 
   #pass(child: ChildProcess, line: string): void {
     const { stdin } = child;
-    if (stdin === null || stdin.writableLength > MAX_WAITING_BYTES) {
+    if (stdin === null || stdin.writableLength + this.#gathered.length > MAX_WAITING_BYTES) {
       this.#lost += 1;
       return;
     }
     if (this.#lost > 0) {
       const lost = `${this.#options.program}: warning: syslog: ${this.#lost} lines lost`;
-      stdin.write(`<${FACILITIES[this.#options.facility] * 8 + SEVERITIES.warning}>${lost}\n`);
+      this.#gathered += `<${FACILITIES[this.#options.facility] * 8 + SEVERITIES.warning}>${lost}\n`;
       this.#lost = 0;
     }
-    stdin.write(`${line}\n`);
+    this.#gathered += `${line}\n`;
   }
 
   /** null when there is no logger, or it ends again and again: from then on UDP is used. */

@@ -48,6 +48,29 @@ export function openLog(options: LogOptions): Log {
   return new OpenLog(options);
 }
 
+/**
+ * What happens again and again, and what nobody has been promised yet: such lines may wait for the
+ * others of the same turn of the event loop. All others are written at once, and with them what
+ * waited: whoever was told 250 finds "accepted" in the log.
+ */
+const MAY_WAIT: ReadonlySet<RelayEvent["kind"]> = new Set([
+  "note",
+  "session.opened",
+  "session.closed",
+  "traffic",
+  "content.created",
+  "envelope.created",
+  "forward.requested",
+  "forward.busy",
+  "forward.message",
+  "forward.idle",
+  "smarthost.resolving",
+  "smarthost.connecting",
+  "smarthost.connected",
+  "smarthost.disconnected",
+  "message.delivered",
+]);
+
 interface RenderedLine {
   readonly level: Level;
   readonly text: string;
@@ -59,6 +82,8 @@ interface Speaker {
   readonly forwarding: ForwardingContext;
 }
 
+const NOTHING: readonly RenderedLine[] = [];
+
 type Render = (event: RelayEvent, speaker: Speaker) => readonly RenderedLine[];
 
 class OpenLog implements Log {
@@ -68,6 +93,8 @@ class OpenLog implements Log {
   readonly #syslog: Syslog | null;
   readonly #stderr: LineWriter;
   #stderrOpen: boolean;
+  /** Set while lines wait for the end of this turn. */
+  #turn: NodeJS.Immediate | null = null;
 
   constructor(options: LogOptions) {
     const { config, clock, group } = options;
@@ -82,6 +109,7 @@ class OpenLog implements Log {
         ? null
         : new LogFile({ path: config.file, group, clock, writer: writer(), line });
     this.#syslog = config.syslog === null ? null : this.#openSyslog(config.syslog);
+    process.on("exit", this.#flush);
   }
 
   journal(unit: string): Journal {
@@ -101,22 +129,36 @@ class OpenLog implements Log {
   }
 
   async close(): Promise<void> {
+    process.off("exit", this.#flush);
+    this.#flush();
     await this.#syslog?.close();
     this.#file?.close();
   }
 
   #tell(event: RelayEvent, speaker: Speaker): void {
     try {
-      for (const { level, text } of this.#render(event, speaker)) {
+      let urgent = !MAY_WAIT.has(event.kind);
+      const lines = this.#render(event, speaker);
+      for (const { level, text } of lines) {
+        urgent ||= level !== "info";
         this.#write(level, text);
         this.#syslog?.write(level, text);
       }
+      if (urgent) this.#flush();
+      else if (lines.length > 0) this.#turn ??= setImmediate(this.#flush);
     } catch {
       // No trouble with the log is worth a message: there is nobody left to tell.
     }
   }
 
-  /** To the file, or else to standard error. */
+  readonly #flush = (): void => {
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    this.#turn = null;
+    this.#file?.flush();
+    this.#syslog?.flush();
+  };
+
+  /** To the file, or else to standard error, which a person may be looking at: there nothing waits. */
   #write(level: Level, text: string): void {
     if (this.#file !== null) this.#file.write(text);
     else if (this.#stderrOpen && this.#wanted(level)) {
@@ -150,13 +192,15 @@ class OpenLog implements Log {
 
 function textRender({ config, program, clock }: LogOptions): Render {
   const { fields, verbosity } = config;
+  const named = fields.includes("msgid");
   return (event, { unit, forwarding }) => {
-    const id = forwarding.of(event);
+    const lines = linesOf(event, verbosity);
+    // It must hear of everything to know which message is under way.
+    const id = named ? forwarding.of(event) : "";
+    if (lines.length === 0) return NOTHING;
     const peer = "peer" in event ? event.peer : null;
     const context = { program, now: clock.now(), fields: fieldsOf(event, fields), unit, peer, id };
-    return linesOf(event)
-      .filter((line) => line.verbosity <= verbosity)
-      .map(({ level, text }) => ({ level, text: formatLine(level, text, context) }));
+    return lines.map(({ level, text }) => ({ level, text: formatLine(level, text, context) }));
   };
 }
 
@@ -169,8 +213,8 @@ function fieldsOf({ kind }: RelayEvent, fields: readonly LogField[]): readonly L
 function jsonRender({ config, program, pid, clock }: LogOptions): Render {
   const jsonLine = openJsonLines(program, pid);
   return (event, { unit }) => {
-    const [first] = linesOf(event);
-    if (first === undefined || first.verbosity > config.verbosity) return [];
+    const [first] = linesOf(event, config.verbosity);
+    if (first === undefined) return NOTHING;
     const record = unit === "" ? recordOf(event) : { unit, ...recordOf(event) };
     const { level, text } = first;
     return [{ level, text: jsonLine(level, { now: clock.now(), record, text }) }];

@@ -11,13 +11,34 @@ export interface LogLine {
 }
 
 type Of<Kind extends RelayEvent["kind"]> = Extract<RelayEvent, { kind: Kind }>;
-type Texts = { readonly [Kind in RelayEvent["kind"]]: (event: Of<Kind>) => readonly LogLine[] };
 
-/** The lines of an event, the most telling one first; never none. */
-export function linesOf(event: RelayEvent): readonly LogLine[] {
-  // The table has an entry for each kind that takes just that kind: TypeScript cannot follow it from here.
-  const text = TEXTS[event.kind] as (event: RelayEvent) => readonly LogLine[];
-  return text(event);
+/** One line of an event: its text is made only when it is wanted. */
+interface Row<Event> {
+  readonly level: Level;
+  readonly verbosity: LogLine["verbosity"];
+  /** null when the event has no such line this time. */
+  readonly text: (event: Event) => string | null;
+}
+
+/** A note says its own level. */
+type Kind = Exclude<RelayEvent["kind"], "note">;
+type Rows = { readonly [One in Kind]: readonly Row<Of<One>>[] };
+
+/** The lines of an event that this verbosity asks for, the most telling one first; all, if it is not given, and never none. */
+export function linesOf(event: RelayEvent, verbosity = 2): readonly LogLine[] {
+  const lines: LogLine[] = [];
+  if (event.kind === "note") {
+    const least = event.detail ? 1 : 0;
+    if (least <= verbosity) lines.push({ level: event.level, verbosity: least, text: event.text });
+    return lines;
+  }
+  // The table has rows for each kind that take just that kind: TypeScript cannot follow it from here.
+  for (const row of ROWS[event.kind] as readonly Row<RelayEvent>[]) {
+    if (row.verbosity > verbosity) continue;
+    const text = row.text(event);
+    if (text !== null) lines.push({ level: row.level, verbosity: row.verbosity, text });
+  }
+  return lines;
 }
 
 /** "127.0.0.1:25", "::1.25", "/". */
@@ -25,104 +46,125 @@ export function showPeer({ address, port }: Peer): string {
   return displayAddress(address, port);
 }
 
-const TEXTS: Texts = {
+const ROWS: Rows = {
   // What the process does.
-  "listener.opened": ({ server, address }) => [info(`${server} server on ${address}`)],
-  "forward.configured": ({ address }) => [detail(`forwarding to ${address}`)],
-  "secrets.reread": ({ path }) => [info(`re-reading secrets file: ${path}`)],
-  "spool.recovered": ({ id, action }) => [info(`recovered [${id}]: ${action}`)],
-  note: ({ level, detail: onlyVerbose, text }) => [{ level, verbosity: onlyVerbose ? 1 : 0, text }],
+  "listener.opened": [info(({ server, address }) => `${server} server on ${address}`)],
+  "forward.configured": [detail(({ address }) => `forwarding to ${address}`)],
+  "secrets.reread": [info(({ path }) => `re-reading secrets file: ${path}`)],
+  "spool.recovered": [info(({ id, action }) => `recovered [${id}]: ${action}`)],
 
   // Sessions of clients.
-  "session.opened": ({ server, peer }) => [info(`${server} connection from ${showPeer(peer)}`)],
-  "session.refused": ({ peer, why }) => [
-    warning(why),
-    warning(`connection rejected from ${showPeer(peer)}`),
+  "session.opened": [info(({ server, peer }) => `${server} connection from ${showPeer(peer)}`)],
+  "session.refused": [
+    warning(({ why }) => why),
+    warning(({ peer }) => `connection rejected from ${showPeer(peer)}`),
   ],
-  "session.closed": ({ server, peer, why }) => [
-    info(`${server} connection closed: ${why}: ${showPeer(peer)}`),
+  "session.closed": [
+    info(({ server, peer, why }) => `${server} connection closed: ${why}: ${showPeer(peer)}`),
   ],
-  "auth.accepted": ({ detail: how }) => [info(`successful authentication of remote client ${how}`)],
-  "auth.refused": ({ peer, detail: how }) => [
-    warning(`failed authentication of remote client ${how}`),
-    warning(`client ${peer.address}: failed authentication`),
+  "auth.accepted": [info(({ detail: how }) => `successful authentication of remote client ${how}`)],
+  "auth.refused": [
+    warning(({ detail: how }) => `failed authentication of remote client ${how}`),
+    warning(({ peer }) => `client ${peer.address}: failed authentication`),
   ],
-  "client.misbehaved": ({ peer, reason }) => [warning(`client ${peer.address}: ${reason}`)],
-  "client.trusted": ({ peer, pattern, line }) => [
-    info(`trusting [${peer.address}]: matched [${pattern}] from line ${line}`),
+  "client.misbehaved": [warning(({ peer, reason }) => `client ${peer.address}: ${reason}`)],
+  "client.trusted": [
+    info(
+      ({ peer, pattern, line }) =>
+        `trusting [${peer.address}]: matched [${pattern}] from line ${line}`,
+    ),
   ],
-  "recipient.refused": ({ recipient, reply, why }) => [
-    warning(`rejecting recipient "${recipient}": ${joined(reply.text, why)}`),
+  "recipient.refused": [
+    warning(
+      ({ recipient, reply, why }) =>
+        `rejecting recipient "${recipient}": ${joined(reply.text, why)}`,
+    ),
   ],
 
   // Both directions.
-  "tls.established": ({ peer, protocol, cipher }) => [
-    info(`tls protocol established with ${showPeer(peer)} protocol ${protocol} cipher ${cipher}`),
+  "tls.established": [
+    info(
+      ({ peer, protocol, cipher }) =>
+        `tls protocol established with ${showPeer(peer)} protocol ${protocol} cipher ${cipher}`,
+    ),
   ],
-  "tls.failed": ({ why }) => [warning(`tls: tls error: ${why}`)],
-  traffic: ({ direction, text }) => [
-    detail(`${direction === "rx" ? "rx<<" : "tx>>"}: ${quoted(text)}`),
+  "tls.failed": [warning(({ why }) => `tls: tls error: ${why}`)],
+  traffic: [
+    detail(({ direction, text }) => `${direction === "rx" ? "rx<<" : "tx>>"}: ${quoted(text)}`),
   ],
 
   // A message's way in.
-  "content.created": ({ id }) => [detail(`new content file [${id}.content]`)],
-  "envelope.created": ({ id }) => [detail(`new envelope file [${id}.envelope.new]`)],
-  "message.accepted": (event) => [info(`accepted [${event.id}]: ${acceptance(event)}`)],
-  "message.rejected": ({ id, reply, why }) => [
-    warning(`rejecting message [${id}]: ${joined(`${reply.code} ${reply.text}`, why)}`),
+  "content.created": [detail(({ id }) => `new content file [${id}.content]`)],
+  "envelope.created": [detail(({ id }) => `new envelope file [${id}.envelope.new]`)],
+  "message.accepted": [info((event) => `accepted [${event.id}]: ${acceptance(event)}`)],
+  "message.rejected": [
+    warning(
+      ({ id, reply, why }) =>
+        `rejecting message [${id}]: ${joined(`${reply.code} ${reply.text}`, why)}`,
+    ),
   ],
-  "message.abandoned": ({ id }) => [detail(`abandoned [${id}]: left to the filter`)],
+  "message.abandoned": [detail(({ id }) => `abandoned [${id}]: left to the filter`)],
 
   // A message's way out.
-  "forward.requested": ({ reason }) => [detail(`forwarding: [${reason}]`)],
-  "forward.busy": (event) => busy(event),
-  "forward.idle": ({ tried }) => [
-    detail(`forwarding: no ${tried === 0 ? "" : "more "}messages to send`),
+  "forward.requested": [detail(({ reason }) => `forwarding: [${reason}]`)],
+  "forward.busy": [
+    detail(
+      ({ reason, connectedTo }) =>
+        `forwarding: [${reason}]: still busy from last time` +
+        (connectedTo === "" ? "" : `: connected to ${connectedTo}`),
+    ),
+    detail(({ reason, queued }) => (queued ? `forwarding: queued request [${reason}]` : null)),
   ],
-  "forward.abandoned": ({ id }) => [detail(`abandoned [${id}]: left for another run`)],
-  "forward.message": ({ id, selector, forwardTo, forwardToAddress }) => {
-    const fields = [
-      ["selector", selector],
-      ["forward-to", forwardTo],
-      ["forward-to-address", forwardToAddress],
-    ].flatMap(([name, value]) => (value === "" ? [] : [` ${name}=[${value}]`]));
-    return [detail(`forwarding [${id}]${fields.join("")}`)];
-  },
-  "smarthost.resolving": ({ address }) => [trace(`resolving ${address}`)],
-  "smarthost.connecting": ({ address }) => [trace(`connecting to ${address}`)],
-  "smarthost.connected": ({ peer }) => [info(`smtp connection to ${showPeer(peer)}`)],
-  "smarthost.disconnected": ({ peer }) => [trace(`disconnected from ${showPeer(peer)}`)],
-  "smarthost.authenticated": ({ tls, detail: how }) => [
-    info(`successful authentication with remote server ${tls ? "over tls " : ""}${how}`),
+  "forward.idle": [
+    detail(({ tried }) => `forwarding: no ${tried === 0 ? "" : "more "}messages to send`),
   ],
-  "smarthost.failed": ({ address, why }) => [warning(`${failing(address, why)}: ${why}`)],
-  "message.delivered": ({ id, delivery: given }) => [
-    info(`delivered [${id}]: ${delivery(given)}`),
-    detail(`deleting envelope [${id}.envelope.busy]`),
-    detail(`deleting content [${id}.content]`),
+  "forward.abandoned": [detail(({ id }) => `abandoned [${id}]: left for another run`)],
+  "forward.message": [
+    detail(({ id, selector, forwardTo, forwardToAddress }) => {
+      const fields = [
+        ["selector", selector],
+        ["forward-to", forwardTo],
+        ["forward-to-address", forwardToAddress],
+      ].flatMap(([name, value]) => (value === "" ? [] : [` ${name}=[${value}]`]));
+      return `forwarding [${id}]${fields.join("")}`;
+    }),
   ],
-  "message.failed": ({ id, delivery: given }) => [
-    warning(`failed [${id}]: ${delivery(given)}`),
-    info(`failing envelope [${id}.envelope.busy] -> [${id}.envelope.bad]`),
-  ],
-  "message.deferred": ({ id, delivery: given, retrySeconds, unknown }) => [
+  "smarthost.resolving": [trace(({ address }) => `resolving ${address}`)],
+  "smarthost.connecting": [trace(({ address }) => `connecting to ${address}`)],
+  "smarthost.connected": [info(({ peer }) => `smtp connection to ${showPeer(peer)}`)],
+  "smarthost.disconnected": [trace(({ peer }) => `disconnected from ${showPeer(peer)}`)],
+  "smarthost.authenticated": [
     info(
-      `deferred [${id}]: ${delivery(given)} retry=${retrySeconds}s` +
+      ({ tls, detail: how }) =>
+        `successful authentication with remote server ${tls ? "over tls " : ""}${how}`,
+    ),
+  ],
+  "smarthost.failed": [warning(({ address, why }) => `${failing(address, why)}: ${why}`)],
+  "message.delivered": [
+    info(({ id, delivery: given }) => `delivered [${id}]: ${delivery(given)}`),
+    detail(({ id }) => `deleting envelope [${id}.envelope.busy]`),
+    detail(({ id }) => `deleting content [${id}.content]`),
+  ],
+  "message.failed": [
+    warning(({ id, delivery: given }) => `failed [${id}]: ${delivery(given)}`),
+    info(({ id }) => `failing envelope [${id}.envelope.busy] -> [${id}.envelope.bad]`),
+  ],
+  "message.deferred": [
+    info(
+      ({ id, delivery: given, retrySeconds, unknown }) =>
+        `deferred [${id}]: ${delivery(given)} retry=${retrySeconds}s` +
         (unknown ? ": no answer to the end of the message: it may arrive twice" : ""),
     ),
   ],
-  "smarthost.paused": ({ address, why, seconds }) => [
-    warning(`smarthost [${address}] paused for ${seconds}s, mail waits: ${why}`),
+  "smarthost.paused": [
+    warning(
+      ({ address, why, seconds }) =>
+        `smarthost [${address}] paused for ${seconds}s, mail waits: ${why}`,
+    ),
   ],
-  "smarthost.resumed": ({ address }) => [info(`smarthost [${address}] works again`)],
-  "message.queued": ({ id, delivery: given }) => [info(`queued [${id}]: ${delivery(given)}`)],
+  "smarthost.resumed": [info(({ address }) => `smarthost [${address}] works again`)],
+  "message.queued": [info(({ id, delivery: given }) => `queued [${id}]: ${delivery(given)}`)],
 };
-
-function busy({ reason, queued, connectedTo }: Of<"forward.busy">): readonly LogLine[] {
-  const connected = connectedTo === "" ? "" : `: connected to ${connectedTo}`;
-  const still = detail(`forwarding: [${reason}]: still busy from last time${connected}`);
-  return queued ? [still, detail(`forwarding: queued request [${reason}]`)] : [still];
-}
 
 /** A routed address ("" is the default smarthost) that was never connected has words of its own. */
 function failing(address: string, why: string): string {
@@ -140,18 +182,18 @@ function quoted(text: string): string {
   return text.startsWith("[") && text.endsWith("]") ? text : `"${text}"`;
 }
 
-function info(text: string): LogLine {
+function info<Event>(text: Row<Event>["text"]): Row<Event> {
   return { level: "info", verbosity: 0, text };
 }
 
-function detail(text: string): LogLine {
+function detail<Event>(text: Row<Event>["text"]): Row<Event> {
   return { level: "info", verbosity: 1, text };
 }
 
-function trace(text: string): LogLine {
+function trace<Event>(text: Row<Event>["text"]): Row<Event> {
   return { level: "info", verbosity: 2, text };
 }
 
-function warning(text: string): LogLine {
+function warning<Event>(text: Row<Event>["text"]): Row<Event> {
   return { level: "warning", verbosity: 0, text };
 }

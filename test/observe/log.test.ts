@@ -357,7 +357,7 @@ test("a full disk and a closed descriptor never throw into who tells", async () 
   at.open({}, 999_999).journal("").tell(note("nobody hears"));
 });
 
-test("a reader that does not read loses lines, is told how many, and gets whole lines only", () => {
+test("a reader that does not read loses lines, is told how many, and gets whole lines only", async () => {
   using at = bench();
   const fifo = join(at.directory, "fifo");
   assert.equal(spawnSync("mkfifo", [fifo]).status, 0);
@@ -365,10 +365,13 @@ test("a reader that does not read loses lines, is told how many, and gets whole 
   const log = at.open({ file: fifo });
   const journal = log.journal("");
   for (let i = 0; i < 200; i += 1) journal.tell(note(`${i} ${"x".repeat(900)}`));
+  await endOfTurn();
   const text = readAll(reader);
   journal.tell(note("after"));
+  await endOfTurn();
   const rest = readAll(reader);
   closeSync(reader);
+  await log.close();
   const lines = (text + rest).split("\n").filter((line) => line !== "");
   const whole = lines.filter((line) => /^relayd: info: \d+ x{900}$/.test(line)).length;
   const reports = lines.flatMap(
@@ -379,6 +382,62 @@ test("a reader that does not read loses lines, is told how many, and gets whole 
   assert.ok(lost > 0);
   assert.equal(lines.at(-1), "relayd: info: after");
 });
+
+test("lines that are told one after the other are written in their order, with one call", async () => {
+  using at = bench();
+  const file = join(at.directory, "fifo");
+  assert.equal(spawnSync("mkfifo", [file]).status, 0);
+  const reader = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  const log = at.open({ file });
+  const journal = log.journal("");
+  for (let i = 0; i < 20; i += 1) journal.tell(note(`${i}`));
+  assert.equal(readAll(reader), "");
+  await endOfTurn();
+  const wanted = Array.from({ length: 20 }, (_, i) => `relayd: info: ${i}\n`).join("");
+  assert.equal(readAll(reader), wanted);
+  closeSync(reader);
+  await log.close();
+});
+
+test("what a client is promised, and whatever goes wrong, is in the log file at once", async () => {
+  using at = bench();
+  const log = at.open({ file: join(at.directory, "log") });
+  const journal = log.journal("");
+  journal.tell(note("before"));
+  assert.deepEqual(at.lines("log"), []);
+  for (const event of EVENTS.filter(({ kind }) => kind === "message.accepted")) journal.tell(event);
+  assert.deepEqual(
+    at.lines("log").map((line) => line.slice(0, 22)),
+    ["relayd: info: before", "relayd: info: accepted"],
+  );
+  journal.tell(note("trouble", "warning"));
+  assert.equal(at.lines("log").at(-1), "relayd: warning: trouble");
+  journal.tell(note("more trouble", "error"));
+  assert.equal(at.lines("log").at(-1), "relayd: error: more trouble");
+  await log.close();
+});
+
+test("the last lines before process.exit() are in the log file", () => {
+  using at = bench();
+  const file = join(at.directory, "log");
+  const module = join(import.meta.dirname, "../../src/observe/targets.js");
+  const clock = join(import.meta.dirname, "../../src/io/clock.js");
+  const config = JSON.stringify({ ...QUIET, file });
+  const program = `
+    const { openLog } = await import(${JSON.stringify(module)});
+    const { systemClock: clock } = await import(${JSON.stringify(clock)});
+    const log = openLog({ config: ${config}, program: "relayd", pid: 1, clock, group: null });
+    log.journal("").tell({ kind: "note", level: "info", detail: false, text: "last words" });
+    process.exit(1);
+  `;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program]);
+  assert.equal(status, 1, stderr.toString());
+  assert.deepEqual(at.lines("log"), ["relayd: info: last words"]);
+});
+
+async function endOfTurn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
 
 function readAll(fd: number): string {
   const chunks: Buffer[] = [];

@@ -208,3 +208,23 @@ test("linesOf() tells a finished attempt in one line of ours, followed by E-Mail
     `i0 queued [${name}]: ${few}`,
   ]);
 });
+
+test("linesOf() makes the lines that the verbosity asks for, and no others", () => {
+  const event: RelayEvent = { kind: "message.delivered", id, delivery: delivered };
+  assert.deepEqual(
+    [0, 1, 2].map((verbosity) => linesOf(event, verbosity).length),
+    [1, 3, 3],
+  );
+  const made: string[] = [];
+  const watched: RelayEvent = {
+    kind: "content.created",
+    peer,
+    get id() {
+      made.push("id");
+      return id;
+    },
+  };
+  assert.deepEqual(linesOf(watched, 0), []);
+  assert.deepEqual(made, []);
+  assert.deepEqual(linesOf({ kind: "note", level: "info", detail: true, text: "x" }, 0), []);
+});
