@@ -18,7 +18,7 @@ import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.t
 import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Pace } from "./pace.ts";
-import { notSent, reach, unreached } from "./reach.ts";
+import { notSent, type Reached, reach, unreached } from "./reach.ts";
 import { concludeEach, type Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 
@@ -250,8 +250,7 @@ export async function forward(
     const attempt = { ...notSent(reached.smarthost, started), session: transport.session };
     return await conclude(at, lease, { outcome, next, attempt });
   }
-  const mayWait = outbound.soon === null ? signal : AbortSignal.any([signal, outbound.soon]);
-  if (await at.pace.turn(reached.smarthost.address, mayWait)) {
+  if (at.pace.limited && (await ownTurn(at, reached, outbound, signal))) {
     // No smarthost keeps a session for as long.
     reached = await reach(at, smarthosts, outbound, signal);
     if (reached.trouble !== null) return await unreached(at, routed, reached, signal);
@@ -264,6 +263,17 @@ export async function forward(
   if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
   return await conclude(at, lease, { outcome, receipt, ...ended });
+}
+
+/** True if it took some time. */
+async function ownTurn(
+  { pace }: Stations,
+  { smarthost }: Reached,
+  { soon }: Outbound,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const mayWait = soon === null ? signal : AbortSignal.any([signal, soon]);
+  return await pace.turn(smarthost.address, mayWait);
 }
 
 function abandoned(at: Stations, lease: Lease, next: Next): Forwarded {

@@ -37,6 +37,8 @@ export class Lane {
   readonly #options: LaneOptions;
   readonly #waiting: Routed[] = [];
   readonly #workers: Worker[] = [];
+  readonly #closing = new AbortController();
+  #ticking = false;
   /** Called when a worker has finished a message. */
   #listeners: (() => void)[] = [];
 
@@ -64,7 +66,7 @@ export class Lane {
     while (!this.#canSend()) {
       const left = until - this.#options.monotonic();
       if (left <= 0) return false;
-      await this.#something(Math.min(left, SLOW_MS));
+      await this.#something("or a while");
       // A message that waits for a slow one is sent beside it.
       this.#dispatch();
     }
@@ -74,13 +76,14 @@ export class Lane {
   /** Resolves when nothing waits, and nothing is under way, any more. */
   async settled(): Promise<void> {
     while (!this.idle) {
-      await this.#something(this.#waiting.length > 0 ? SLOW_MS : null);
+      await this.#something(this.#waiting.length > 0 ? "or a while" : null);
       this.#dispatch();
     }
   }
 
   /** Says QUIT if `politely`, and closes. Only when settled. */
   async close(politely: boolean): Promise<void> {
+    this.#closing.abort();
     const kept = this.#workers.splice(0).flatMap(({ kept: one }) => (one === null ? [] : [one]));
     await Promise.all(
       kept.map(async ({ transport, clientFilter }) => {
@@ -163,14 +166,22 @@ export class Lane {
     for (const listen of listeners) listen();
   }
 
-  /** Resolves when a message has been dealt with, or after so long. */
-  async #something(ms: number | null): Promise<void> {
+  /** Resolves when a message has been dealt with, or else, if asked to, within SLOW_MS. */
+  async #something(or: "or a while" | null): Promise<void> {
     const happened = new Promise<void>((resolve) => this.#listeners.push(resolve));
-    if (ms === null) return await happened;
-    const enough = new AbortController();
-    const late = this.#options.sleep(ms, enough.signal).catch(() => undefined);
-    await Promise.race([happened, late]);
-    enough.abort();
+    if (or !== null) this.#tick();
+    await happened;
+  }
+
+  /** Whoever waits looks again now and then. One timer for all, not one for each message. */
+  #tick(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    const ring = () => {
+      this.#ticking = false;
+      this.#happened();
+    };
+    this.#options.sleep(SLOW_MS, this.#closing.signal).then(ring, ring);
   }
 }
 

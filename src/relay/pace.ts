@@ -18,6 +18,10 @@ export class Pace {
     this.#clock = clock;
   }
 
+  get limited(): boolean {
+    return this.#rate !== null;
+  }
+
   /** Resolves when one more message may go there, to true if that took some time. Rejects when the signal is aborted. */
   async turn(address: string, signal: AbortSignal): Promise<boolean> {
     if (this.#rate === null) return false;

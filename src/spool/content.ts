@@ -23,6 +23,17 @@ export function openContent(disk: Disk, id: MessageId): Content {
   }
 }
 
+/** The content of a file that need not be read. */
+export function knownContent(bytes: Buffer): Content {
+  return {
+    size: bytes.length,
+    async *bytes() {
+      if (bytes.length > 0) yield bytes;
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
 function openFile(disk: Disk, name: string): DiskFile {
   try {
     return disk.open(name);

@@ -6,6 +6,7 @@ import type { Draft, MessageFiles } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { type Progress, publish, publishJournaled, type SharedSync } from "./commit.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import type { Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
 import { contentName, envelopeName, newName } from "./names.ts";
 import { spoolFiles } from "./spool-files.ts";
@@ -23,8 +24,8 @@ export interface DraftOptions {
   readonly directory: SharedSync | null;
   /** Absent or null: every message is synced by itself. */
   readonly journal?: CommitJournal | null;
-  /** Called once: true when the message is in the queue now. */
-  readonly onEnd: (committed: boolean) => void;
+  /** Called once: true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
+  readonly onEnd: (committed: boolean, written: Written | null) => void;
 }
 
 export class FileDraft implements Draft {
@@ -37,7 +38,7 @@ export class FileDraft implements Draft {
   #gatheredBytes = 0;
   #size = 0;
   /** What a small message's files hold, as long as nobody else may have touched them. */
-  #written: { content: Buffer; envelope: Buffer } | null = null;
+  #written: Written | null = null;
   #filtered = false;
   #ended = false;
 
@@ -198,10 +199,11 @@ export class FileDraft implements Draft {
     if (this.#ended) return;
     this.#ended = true;
     this.#gathered = [];
+    const written = this.#filtered ? null : this.#written;
     this.#written = null;
     closeQuietly(this.#content);
     if (this.#envelope !== null) closeQuietly(this.#envelope);
-    this.#options.onEnd(committed);
+    this.#options.onEnd(committed, written);
   }
 }
 

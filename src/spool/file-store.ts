@@ -13,6 +13,7 @@ import { SharedSync } from "./commit.ts";
 import { Delivered } from "./delivered.ts";
 import { FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
+import { Fresh, type Written } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { CommitJournal, type JournalTerms } from "./journal.ts";
 import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
@@ -87,6 +88,9 @@ export class FileStore implements Store {
   readonly #givenUp = new Set<MessageId>();
   readonly #delivered: Delivered;
   readonly #removals: Removals;
+  readonly #fresh: Fresh;
+  /** Something has been leased: what is committed may be wanted at once. */
+  #forwards = false;
   #unsynced = false;
   #recovered = false;
 
@@ -105,6 +109,7 @@ export class FileStore implements Store {
         : noOtherHolders;
     const inHand = (id: MessageId) => this.#inHand(id);
     this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
+    this.#fresh = new Fresh(clock);
     this.#delivered = new Delivered(disk, (id) => this.#commits?.removed(id));
     this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
     this.#taker = new Taker(disk, tellWarning);
@@ -127,7 +132,10 @@ export class FileStore implements Store {
       content,
       directory: this.#directory,
       journal: this.#commits,
-      onEnd: (committed) => this.#endDraft(id, committed),
+      onEnd: (committed, written) => {
+        if (committed && written !== null && this.#forwards) this.#fresh.add(id, written);
+        this.#endDraft(id, committed);
+      },
     });
   }
 
@@ -141,12 +149,15 @@ export class FileStore implements Store {
     this.#holders.enter("forwarder");
     if (this.#inHand(id)) return null;
     this.#leases.add(id);
-    const envelope = this.#take(id);
+    const fresh = this.#fresh.take(id);
+    const envelope = this.#take(id, fresh);
     if (envelope === null) return null;
+    this.#forwards = true;
     return new FileLease({
       disk: this.#disk,
       id,
       envelope,
+      content: fresh?.content ?? null,
       directory: this.#directory,
       journal: this.#options.journal,
       removing: () => this.removing(id),
@@ -310,10 +321,10 @@ export class FileStore implements Store {
   }
 
   /** null when it is not ours; then it is not in hand either. */
-  #take(id: MessageId): Envelope | null {
+  #take(id: MessageId, fresh: Written | null): Envelope | null {
     let taken: Envelope | null = null;
     try {
-      const result = this.#taker.take(id);
+      const result = this.#taker.take(id, fresh?.envelope ?? null);
       if (result.kind === "taken") taken = result.envelope;
       if (result.kind !== "unusable") this.#queue.delete(id);
     } finally {

@@ -6,7 +6,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Content, FailureReason, Lease, MessageFiles } from "../core/store.ts";
 import type { Disk } from "../io/disk.ts";
 import type { SharedSync } from "./commit.ts";
-import { openContent } from "./content.ts";
+import { knownContent, openContent } from "./content.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
 import { badName, busyName, contentName, envelopeName, rewriteName } from "./names.ts";
 import { reasonLines } from "./reasons.ts";
@@ -20,6 +20,8 @@ export interface LeaseOptions {
   readonly disk: Disk;
   readonly id: MessageId;
   readonly envelope: Envelope;
+  /** What its content's file holds, if that need not be read. */
+  readonly content?: Buffer | null;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   readonly journal: Journal;
@@ -34,6 +36,7 @@ export class FileLease implements Lease {
   readonly #options: LeaseOptions;
   readonly #disk: Disk;
   #envelope: Envelope;
+  #content: Buffer | null;
   #ended = false;
 
   constructor(options: LeaseOptions) {
@@ -41,6 +44,7 @@ export class FileLease implements Lease {
     this.#options = options;
     this.#disk = options.disk;
     this.#envelope = options.envelope;
+    this.#content = options.content ?? null;
   }
 
   get envelope(): Envelope {
@@ -48,10 +52,12 @@ export class FileLease implements Lease {
   }
 
   async content(): Promise<Content> {
+    if (this.#content !== null) return knownContent(this.#content);
     return openContent(this.#disk, this.id);
   }
 
   files(): MessageFiles {
+    this.#content = null; // Whoever gets the files may edit them.
     return spoolFiles(this.#disk, contentName(this.id), busyName(this.id));
   }
 

@@ -29,9 +29,10 @@ export class Taker {
     this.#warn = warn;
   }
 
-  /** Throws SPOOL_IO for storage trouble. */
-  take(id: MessageId): Taken {
+  /** `known`: what the envelope's file holds, if that need not be read. Throws SPOOL_IO for storage trouble. */
+  take(id: MessageId, known: Uint8Array | null = null): Taken {
     const waiting = envelopeName(id);
+    if (known !== null) return this.#takeKnown(id, known);
     try {
       const facts = this.#disk.stat(waiting);
       if (facts === null) {
@@ -47,6 +48,17 @@ export class Taker {
       throw storageError(error, "lock", waiting);
     }
     return this.#readLocked(id);
+  }
+
+  #takeKnown(id: MessageId, known: Uint8Array): Taken {
+    const waiting = envelopeName(id);
+    try {
+      this.#disk.rename(waiting, busyName(id));
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return { kind: "gone" };
+      throw storageError(error, "lock", waiting);
+    }
+    return { kind: "taken", envelope: decodeEnvelope(known, waiting) };
   }
 
   #readLocked(id: MessageId): Taken {

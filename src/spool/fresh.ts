@@ -1,0 +1,62 @@
+/**
+ * Messages that were committed a moment ago, as they were written: whoever forwards them at once
+ * need not read them back. Bounded in bytes and in age; the files are the truth.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { MessageId } from "../core/message-id.ts";
+
+/** What the two files hold. */
+export interface Written {
+  readonly content: Buffer;
+  readonly envelope: Buffer;
+}
+
+interface Entry extends Written {
+  readonly until: number;
+}
+
+/** Nobody edits a message within this time and expects to be noticed. */
+const FRESH_MS = 1000;
+const MAX_BYTES = 8 * 1024 * 1024;
+/** Of one message. */
+const MAX_SHARE = 16;
+
+export class Fresh {
+  readonly #clock: Clock;
+  /** The oldest first. */
+  readonly #entries = new Map<MessageId, Entry>();
+  #bytes = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  add(id: MessageId, { content, envelope }: Written): void {
+    const now = this.#clock.monotonic();
+    this.#forgetOld(now);
+    const size = content.length + envelope.length;
+    if (size > MAX_BYTES / MAX_SHARE || this.#bytes + size > MAX_BYTES) return;
+    this.#entries.set(id, { content, envelope, until: now + FRESH_MS });
+    this.#bytes += size;
+  }
+
+  /** Once; null for what is not known, or not any more. */
+  take(id: MessageId): Written | null {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return null;
+    this.#forget(id, entry);
+    return entry.until >= this.#clock.monotonic() ? entry : null;
+  }
+
+  #forgetOld(now: number): void {
+    for (const [id, entry] of this.#entries) {
+      if (entry.until >= now) return;
+      this.#forget(id, entry);
+    }
+  }
+
+  #forget(id: MessageId, entry: Entry): void {
+    this.#entries.delete(id);
+    this.#bytes -= entry.content.length + entry.envelope.length;
+  }
+}

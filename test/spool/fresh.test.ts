@@ -1,0 +1,72 @@
+/** What is handed from a commit to a lease without reading it back. */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { silentJournal } from "../../src/core/events.ts";
+import { parseMessageId } from "../../src/core/message-id.ts";
+import { systemClock } from "../../src/io/clock.ts";
+import { openFileStore } from "../../src/spool/file-store.ts";
+import { Fresh } from "../../src/spool/fresh.ts";
+import { storeMessage } from "../support/messages.ts";
+import { temporarySpool } from "../support/relayd.ts";
+
+const id = (n: number) => parseMessageId(`emailrelay.1.1.${n}`) ?? assert.fail();
+
+function timed() {
+  const time = { ms: 0 };
+  return { time, fresh: new Fresh({ ...systemClock, monotonic: () => time.ms }) };
+}
+
+test("Fresh gives what was added, once", () => {
+  const { fresh } = timed();
+  const written = { content: Buffer.from("content"), envelope: Buffer.from("envelope") };
+  fresh.add(id(1), written);
+  assert.equal(fresh.take(id(1))?.content, written.content);
+  assert.equal(fresh.take(id(1)), null);
+  assert.equal(fresh.take(id(2)), null);
+});
+
+test("Fresh forgets what is older than a second", () => {
+  const { time, fresh } = timed();
+  fresh.add(id(1), { content: Buffer.alloc(1), envelope: Buffer.alloc(1) });
+  time.ms = 1001;
+  assert.equal(fresh.take(id(1)), null);
+});
+
+test("Fresh keeps 8 MB at most, and makes room as it forgets", () => {
+  const { time, fresh } = timed();
+  const part = { content: Buffer.alloc(512 * 1024 - 1), envelope: Buffer.alloc(1) };
+  for (let n = 1; n <= 17; n++) fresh.add(id(n), part);
+  assert.notEqual(fresh.take(id(16)), null);
+  assert.equal(fresh.take(id(17)), null);
+  fresh.add(id(18), { ...part, content: Buffer.alloc(600 * 1024) });
+  assert.equal(fresh.take(id(18)), null, "too large a part");
+  time.ms = 1001;
+  for (let n = 21; n <= 36; n++) fresh.add(id(n), part);
+  assert.notEqual(fresh.take(id(36)), null);
+});
+
+test("a lease that gives its files away reads them anew", async () => {
+  const directory = temporarySpool();
+  const store = await openFileStore({
+    ...{ directory, sync: true, shared: false, journal: silentJournal, clock: systemClock },
+  });
+  const first = await storeMessage(store, "first\r\n");
+  await using held = await store.lease(first);
+  assert.equal(held?.envelope.from, "alice@example.com");
+  await held?.complete();
+  const second = await storeMessage(store, "second\r\n");
+  await using lease = await store.lease(second);
+  writeFileSync(join(directory, `${second}.content`), "edited\r\n");
+  const read = async () => {
+    await using content = await lease?.content();
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of content?.bytes() ?? []) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  };
+  assert.equal(await read(), "second\r\n", "as it was written");
+  lease?.files();
+  assert.equal(await read(), "edited\r\n");
+  await store.close();
+});
