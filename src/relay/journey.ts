@@ -207,6 +207,7 @@ export async function route(
   signal: AbortSignal,
 ): Promise<Routed | Forwarded> {
   const started = at.clock.monotonic();
+  await at.retrying?.notes.catchUp(lease);
   const { id, envelope } = lease;
   const { clientAccountSelector: selector, forwardTo, forwardToAddress } = envelope;
   at.journal.tell({ kind: "forward.message", id, selector, forwardTo, forwardToAddress });

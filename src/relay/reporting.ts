@@ -62,15 +62,16 @@ export async function warnSender(
   retriedUntil: number | null,
 ): Promise<void> {
   const { lease } = subject;
+  const { retrying, delayWarningSeconds: after } = at;
   const arrived = arrivalOf(lease.id);
+  if (retrying === null || after === null || at.reporter === null || arrived === null) return;
   const now = Math.floor(at.clock.now() / 1000);
-  const state = retryStateOf(lease.envelope);
-  const after = at.delayWarningSeconds;
-  if (at.reporter === null || after === null || arrived === null) return;
+  const envelope = retrying.notes.envelopeOf(lease);
+  const state = retryStateOf(envelope);
   if (state.warned > 0 || now - arrived < after) return;
   await report(at, subject, { action: "delayed", concerned: deferred, retriedUntil });
-  const { toRemote } = lease.envelope;
-  await lease.rewrite(withRetryState(lease.envelope, toRemote, { ...state, warned: now }));
+  const warned = { ...state, warned: now };
+  await retrying.notes.write(lease, withRetryState(envelope, envelope.toRemote, warned));
 }
 
 /** A report that cannot be queued holds nothing up: the message is in the spool, and the log says so. */

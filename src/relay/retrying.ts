@@ -16,6 +16,7 @@ import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { FailureReason, Lease } from "../core/store.ts";
 import type { Receipt, Smarthost, Trouble } from "../core/transport.ts";
 import type { Agenda } from "./agenda.ts";
+import { AttemptNotes } from "./attempt-notes.ts";
 import { conclude } from "./conclude.ts";
 import { type Attempt, deliveryTo } from "./delivery.ts";
 import type { Forwarded, Routed, Stations } from "./journey.ts";
@@ -34,10 +35,12 @@ export interface RetryingOptions {
 /** What an instance knows about later attempts; it outlives the runs. */
 export class Retrying {
   readonly agenda: Agenda;
+  readonly notes: AttemptNotes;
   readonly #options: RetryingOptions;
 
   constructor(options: RetryingOptions) {
     this.agenda = options.agenda;
+    this.notes = new AttemptNotes(options.journal);
     this.#options = options;
   }
 
@@ -87,7 +90,7 @@ export class Retrying {
 
   /** After a start: true if the envelope says that it is too early, which the agenda then knows. */
   isEarly(lease: Lease): boolean {
-    const ms = retryStateOf(lease.envelope).next * 1000 - this.#options.now();
+    const ms = retryStateOf(this.notes.envelopeOf(lease)).next * 1000 - this.#options.now();
     if (ms <= 0) return false;
     this.agenda.defer(lease.id, ms);
     return true;
@@ -104,7 +107,7 @@ export class Retrying {
     const ended: Ended = { next: "continue", attempt };
     // What comes from an operator is older than any mail may be, and yet has been tried nowhere.
     if (hasWaited && this.isExpired(lease.id)) {
-      await expire(at, lease, { said: { code: 0, text: why }, trouble: null }, ended);
+      await expire(at, this, { lease, ended }, { said: { code: 0, text: why }, trouble: null });
       return;
     }
     await this.#waitFor(at, lease, pause, ended);
@@ -121,7 +124,7 @@ export class Retrying {
     const ended: Ended = { next: "continue", attempt };
     if (hasWaited && this.isExpired(lease.id)) {
       const said = trouble.reply ?? { code: 0, text: why };
-      return await expire(at, lease, { said, trouble }, ended);
+      return await expire(at, this, { lease, ended }, { said, trouble });
     }
     const ms = this.pauseOf(smarthosts)?.ms ?? 0;
     const outcome = { kind: "queued", why, trouble } as const;
@@ -180,15 +183,14 @@ export async function concludeEach(
     const unknown = receipt.kind === "lost" && receipt.unknown;
     const { next, ms } = retrying.after(lease.id, { ...state, failed: all }, unknown);
     const names = deferred.map(({ recipient }) => recipient);
-    await lease.rewrite(withRetryState(lease.envelope, names, next));
+    await retrying.notes.write(lease, withRetryState(lease.envelope, names, next));
     tell(at, report, "message.deferred", deferred, {
       retrySeconds: Math.round(ms / 1000),
       unknown,
     });
     await warnSender(at, report, deferred, retrying.triedUntil(lease.id));
   } else {
-    retrying.agenda.forget(lease.id);
-    await finish(lease, all);
+    await finish(retrying, lease, all);
   }
   if (delivered.length > 0) tell(at, report, "message.delivered", delivered);
   if (failed.length > 0) tell(at, report, "message.failed", failed);
@@ -207,9 +209,9 @@ export async function concludeEach(
 /** A message that nobody can be asked about any more: its smarthost has been in trouble for all its time. */
 async function expire(
   at: Stations,
-  lease: Lease,
+  retrying: Retrying,
+  { lease, ended }: { readonly lease: Lease; readonly ended: Ended },
   { said, trouble }: { readonly said: Reply; readonly trouble: Trouble | null },
-  ended: Ended,
 ): Promise<Forwarded> {
   const failed = lease.envelope.toRemote.map((recipient) =>
     timedOut({ recipient, kind: "deferred", reply: said, step: null }),
@@ -217,18 +219,30 @@ async function expire(
   const report = { lease, ended };
   await tellSender(at, report, failed);
   const all = [...retryStateOf(lease.envelope).failed, ...failed];
-  await finish(lease, all);
+  await finish(retrying, lease, all);
   tell(at, report, "message.failed", failed);
   const outcome = { kind: "failed", reason: reasonOf(all), trouble, reply: said } as const;
   return { kind: "over", outcome, next: "continue" };
 }
 
 /** Nobody waits any more: the message is removed, or set aside for those who never got it. */
-async function finish(lease: Lease, failed: readonly FailedRecipient[]): Promise<void> {
-  if (failed.length === 0) return await lease.complete();
-  const reason = reasonOf(failed);
-  if (hasRetryState(lease.envelope)) {
-    await lease.rewrite(withRetryState(lease.envelope, reason.recipients, UNTRIED));
+async function finish(
+  retrying: Retrying,
+  lease: Lease,
+  failed: readonly FailedRecipient[],
+): Promise<void> {
+  if (failed.length === 0) await lease.complete();
+  else await setAside(retrying, lease, reasonOf(failed));
+  retrying.agenda.forget(lease.id);
+  retrying.notes.forget(lease.id);
+}
+
+/** If it cannot be set aside it stays in the queue, but no more for those who have got it. */
+async function setAside(retrying: Retrying, lease: Lease, reason: FailureReason): Promise<void> {
+  const { envelope } = lease;
+  const { recipients } = reason;
+  if (hasRetryState(envelope) || envelope.toRemote.some((one) => !recipients.includes(one))) {
+    await retrying.notes.write(lease, withRetryState(envelope, recipients, UNTRIED));
   }
   await lease.fail(reason);
 }

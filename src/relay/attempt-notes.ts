@@ -1,0 +1,48 @@
+/**
+ * What attempts have changed about a message, written into its envelope: at once, or, while the spool
+ * cannot be written to, before its next attempt. Whoever has got a message is not sent it again.
+ */
+import type { Envelope } from "../core/envelope.ts";
+import { RelayError } from "../core/errors.ts";
+import type { Journal } from "../core/events.ts";
+import type { MessageId } from "../core/message-id.ts";
+import type { Lease } from "../core/store.ts";
+
+export class AttemptNotes {
+  readonly #journal: Journal;
+  readonly #unwritten = new Map<MessageId, Envelope>();
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  /** Storage trouble is told, and the envelope kept in mind. */
+  async write(lease: Lease, envelope: Envelope): Promise<void> {
+    this.#unwritten.set(lease.id, envelope);
+    try {
+      await this.catchUp(lease);
+    } catch (error) {
+      if (!(error instanceof RelayError)) throw error;
+      const text = `cannot record what became of ${lease.id}: ${error.message}`;
+      this.#journal.tell({ kind: "note", level: "error", detail: false, text });
+    }
+  }
+
+  /** Before an attempt. Throws SPOOL_FULL or SPOOL_IO: then there is to be none. */
+  async catchUp(lease: Lease): Promise<void> {
+    const envelope = this.#unwritten.get(lease.id);
+    if (envelope === undefined) return;
+    await lease.rewrite(envelope);
+    this.#unwritten.delete(lease.id);
+  }
+
+  /** With what is still to be written. */
+  envelopeOf({ id, envelope }: Lease): Envelope {
+    return this.#unwritten.get(id) ?? envelope;
+  }
+
+  /** The message has left the queue. */
+  forget(id: MessageId): void {
+    this.#unwritten.delete(id);
+  }
+}
