@@ -1,13 +1,13 @@
-/** Messages that were delivered and could not be removed then: never sent again, removed when that is possible. */
+/** Messages that are over, delivered or never accepted, and could not be removed then: never sent, removed when that is possible. */
 import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
-import { busyName, contentName } from "./names.ts";
+import { busyName, contentName, envelopeName } from "./names.ts";
 
 export class Delivered {
   readonly #disk: Disk;
   readonly #removed: (id: MessageId) => void;
-  readonly #ids = new Set<MessageId>();
+  readonly #left = new Map<MessageId, readonly string[]>();
 
   /** `removed`: called when one is gone. */
   constructor(disk: Disk, removed: (id: MessageId) => void) {
@@ -15,30 +15,34 @@ export class Delivered {
     this.#removed = removed;
   }
 
-  add(id: MessageId): void {
-    this.#ids.add(id);
+  /** `names`: its files, in the order in which they must go. */
+  add(id: MessageId, names: readonly string[] = [busyName(id), contentName(id)]): void {
+    this.#left.set(id, names);
   }
 
   has(id: MessageId): boolean {
-    return this.#ids.has(id);
+    return this.#left.has(id);
   }
 
   /** What still cannot be removed stays for the next time. */
   remove(): void {
-    for (const id of this.#ids) {
-      if (!this.#gone(busyName(id))) continue;
-      this.#gone(contentName(id));
-      this.#ids.delete(id);
+    for (const [id, names] of this.#left) {
+      if (!this.#gone(id, names)) continue;
+      this.#left.delete(id);
       this.#removed(id);
     }
   }
 
-  #gone(name: string): boolean {
-    try {
-      this.#disk.remove(name);
-      return true;
-    } catch (error) {
-      return isErrno(error, "ENOENT");
+  #gone(id: MessageId, names: readonly string[]): boolean {
+    for (const name of names) {
+      try {
+        this.#disk.remove(name);
+      } catch (error) {
+        if (!isErrno(error, "ENOENT")) return false;
+        // Another forwarder has taken what was never accepted, and needs its content.
+        if (name === envelopeName(id)) return true;
+      }
     }
+    return true;
   }
 }

@@ -24,6 +24,8 @@ export interface DraftOptions {
   readonly directory: SharedSync | null;
   /** Absent or null: every message is synced by itself. */
   readonly journal?: CommitJournal | null;
+  /** Called with the names of files that could not be removed, the first of them first. Absent: they are left to recovery. */
+  readonly onLeft?: (names: readonly string[]) => void;
   /** Called once: true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
   readonly onEnd: (committed: boolean, written: Written | null) => void;
 }
@@ -179,20 +181,27 @@ export class FileDraft implements Draft {
 
   /** `visible`: the envelope has its final name already, and another process may hold it by now. */
   #discard(visible: boolean): void {
+    const content = contentName(this.id);
     const envelope = visible ? envelopeName(this.id) : newName(this.id);
     const removed = this.#tryRemove(envelope);
-    if (removed || !visible) this.#tryRemove(contentName(this.id));
+    if (visible && removed !== "removed") {
+      // It keeps its content, so that it never arrives empty if another process takes it.
+      if (removed === "stays") this.#options.onLeft?.([envelope, content]);
+    } else {
+      const left = this.#tryRemove(content) === "stays" ? [content] : [];
+      if (removed === "stays") left.unshift(envelope);
+      if (left.length > 0) this.#options.onLeft?.(left);
+    }
     this.#end(false);
   }
 
-  /** False only if the file was not there. What cannot be removed is left to recovery. */
-  #tryRemove(name: string): boolean {
+  #tryRemove(name: string): "removed" | "gone" | "stays" {
     try {
       this.#disk.remove(name);
+      return "removed";
     } catch (error) {
-      return !isErrno(error, "ENOENT");
+      return isErrno(error, "ENOENT") ? "gone" : "stays";
     }
-    return true;
   }
 
   #end(committed: boolean): void {

@@ -1,6 +1,6 @@
 /** A message held by one forwarder: its envelope is named `.busy` until it is done, set aside or put back. */
 import type { Envelope } from "../core/envelope.ts";
-import { describeError, isErrno } from "../core/errors.ts";
+import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Content, FailureReason, Lease, MessageFiles } from "../core/store.ts";
@@ -87,17 +87,18 @@ export class FileLease implements Lease {
       this.#warn(`${this.id} is delivered, but stays for now: ${why}`);
       return this.#end("delivered");
     }
-    this.#removeContent();
-    this.#end("completed");
+    this.#end(this.#removeContent() ? "completed" : "delivered");
   }
 
-  /** Without its envelope it is no message any more: a failure is only untidy. */
-  #removeContent(): void {
+  /** Without its envelope it is no message any more: a failure is only untidy, and mended later. */
+  #removeContent(): boolean {
     const name = contentName(this.id);
     try {
       this.#removeIfThere(name);
+      return true;
     } catch (error) {
       this.#warn(describeError(storageError(error, "delete", name)));
+      return false;
     }
   }
 
@@ -114,11 +115,22 @@ export class FileLease implements Lease {
     }
     try {
       this.#disk.rename(busy, bad);
-      await this.#options.directory?.flush();
     } catch (error) {
       throw storageError(error, "rename", busy);
     }
+    await this.#syncSetAside(bad);
     this.#end("failed");
+  }
+
+  /** It is set aside already: at the worst a power cut brings it back, to be refused once more. */
+  async #syncSetAside(bad: string): Promise<void> {
+    try {
+      await this.#options.directory?.flush();
+    } catch (error) {
+      const told = storageError(error, "sync the name of", bad);
+      if (!(told instanceof RelayError)) throw told;
+      this.#warn(told.message);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,6 +23,8 @@ export class Taker {
   readonly #warn: (text: string) => void;
   /** What was found unusable, and how it looked then: told once, and looked at again when it changes. */
   readonly #named = new Map<MessageId, string>();
+  /** What the system would not read, and why: told once, and tried each time, as nothing shows when that ends. */
+  readonly #unread = new Map<MessageId, string>();
 
   constructor(disk: Disk, warn: (text: string) => void) {
     this.#disk = disk;
@@ -36,7 +38,7 @@ export class Taker {
     try {
       const facts = this.#disk.stat(waiting);
       if (facts === null) {
-        this.#named.delete(id);
+        this.#forget(id);
         return { kind: "gone" };
       }
       if (this.#named.get(id) === lookOf(facts)) return { kind: "unusable" };
@@ -64,11 +66,14 @@ export class Taker {
   #readLocked(id: MessageId): Taken {
     try {
       const envelope = readEnvelope(this.#disk, busyName(id));
-      this.#named.delete(id);
+      this.#forget(id);
       return { kind: "taken", envelope };
     } catch (error) {
       const facts = this.#putBack(id);
-      if (!isAboutThisFile(error) || facts === null) {
+      if (facts !== null && isErrno(error, "EACCES", "EPERM", "EIO")) {
+        return this.#leaveUnread(id, plainReason(error));
+      }
+      if (facts === null || !(error instanceof RelayError || isErrno(error, "ELOOP"))) {
         throw storageError(error, "read", envelopeName(id));
       }
       const why = error instanceof RelayError ? describeError(error) : plainReason(error);
@@ -87,15 +92,26 @@ export class Taker {
 
   #leave(id: MessageId, facts: FileFacts, why: string): Taken {
     this.#named.set(id, lookOf(facts));
-    const path = join(this.#disk.directory, envelopeName(id));
-    this.#warn(`ignoring "${path}": cannot read envelope file: ${why}`);
+    this.#tell(id, why);
     return { kind: "unusable" };
   }
-}
 
-/** True when other messages may be readable all the same. */
-function isAboutThisFile(error: unknown): boolean {
-  return error instanceof RelayError || isErrno(error, "ELOOP", "EACCES", "EPERM", "EIO");
+  /** Other messages may be readable all the same. */
+  #leaveUnread(id: MessageId, why: string): Taken {
+    if (this.#unread.get(id) !== why) this.#tell(id, why);
+    this.#unread.set(id, why);
+    return { kind: "unusable" };
+  }
+
+  #tell(id: MessageId, why: string): void {
+    const path = join(this.#disk.directory, envelopeName(id));
+    this.#warn(`ignoring "${path}": cannot read envelope file: ${why}`);
+  }
+
+  #forget(id: MessageId): void {
+    this.#named.delete(id);
+    this.#unread.delete(id);
+  }
 }
 
 function lookOf(facts: FileFacts): string {
