@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { present, runPeer } from "./peer.ts";
+import type { TestRelay } from "./relayd.ts";
 
 /** For a test's `skip`. */
 export async function cannotTrace(): Promise<string | false> {
@@ -22,25 +23,51 @@ export const CALLS = {
   remove: "unlink,unlinkat",
 } as const;
 
+/** What each call is made to say. */
+export const ERRORS = ["ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE"];
+
+export const FULL = /^452 4\.3\.1 insufficient system storage$/;
+export const TROUBLE = /^451 4\.3\.0 local storage error$/;
+
+/** What a client must hear then. */
+export const replyTo = (error: string): RegExp =>
+  ["ENOSPC", "EDQUOT", "EFBIG"].includes(error) ? FULL : TROUBLE;
+
 export interface Fault {
   readonly calls: readonly (keyof typeof CALLS)[];
-  /** Only calls about these paths. */
+  /** Only calls about these paths; of a rename, the old one. */
   readonly paths: readonly string[];
   readonly error: string;
+  /** Which renames, as strace has it: "2+" for all but the first. All, when absent. */
+  readonly renames?: string;
 }
 
-/** Does `work` while the fault lasts. Throws unless it has struck. */
+/** The names of the `nth` message that relayd makes, if it does so within the next seconds. */
+export function pathsOf(relay: TestRelay, nth: number, endings: readonly string[]): string[] {
+  const now = Math.floor(Date.now() / 1000);
+  return Array.from({ length: 25 }, (_, n) =>
+    endings.map((ending) =>
+      join(relay.spool, `emailrelay.${relay.child.pid}.${now + n - 1}.${nth}${ending}`),
+    ),
+  ).flat();
+}
+
+/** Does `work` while the fault lasts. */
 export async function whileFailing<T>(
   pid: number,
-  { calls, paths, error }: Fault,
+  { calls, paths, error, renames }: Fault,
   work: () => Promise<T>,
 ): Promise<{ result: T; struck: number }> {
   const folder = mkdtempSync(join(tmpdir(), "relayd-strace-"));
   const output = join(folder, "trace");
   const names = calls.map((call) => CALLS[call]).join(",");
+  const injections = calls.map((call) => {
+    const when = call === "rename" && renames !== undefined ? `:when=${renames}` : "";
+    return ["-e", `inject=${CALLS[call]}:error=${error}${when}`];
+  });
   const only = paths.flatMap((path) => ["-P", path]);
   const args = ["-f", "-p", String(pid), "-o", output, ...only];
-  const what = ["-e", `trace=${names}`, "-e", `inject=${names}:error=${error}`];
+  const what = ["-e", `trace=${names}`, ...injections.flat()];
   const strace = spawn("strace", [...args, ...what], { stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(strace, "exit");
   try {
