@@ -38,10 +38,11 @@ const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 export function nodeDisk(directory: string): Disk {
   const path = (name: string) => join(directory, name);
+  const rights: Rights = { asked: false, sameAsGiven: false };
   return {
     directory,
     journaling: nodeJournaling(directory),
-    create: (name) => createFile(path(name)),
+    create: (name) => createFile(path(name), rights),
     open: (name) => new NodeFile(openSync(path(name), READ)),
     stat: (name) => statName(directory, name),
     link: (target, name) => linkSync(target, path(name)),
@@ -53,10 +54,21 @@ export function nodeDisk(directory: string): Disk {
   };
 }
 
-function createFile(path: string): DiskFile {
+/** Whether new files get the rights that are asked for: known after the first one. */
+interface Rights {
+  asked: boolean;
+  sameAsGiven: boolean;
+}
+
+function createFile(path: string, rights: Rights): DiskFile {
   const fd = openSync(path, CREATE, FILE_MODE);
+  if (rights.sameAsGiven) return new NodeFile(fd);
   try {
-    // The umask may have taken rights away that filters and other programs of the group need.
+    if (!rights.asked) {
+      rights.asked = true;
+      rights.sameAsGiven = (fstatSync(fd).mode & 0o777) === FILE_MODE;
+    }
+    // The umask, or what the directory says, may have taken rights away that filters and other programs of the group need.
     fchmodSync(fd, FILE_MODE);
   } catch (error) {
     // File systems without modes have nothing to set.

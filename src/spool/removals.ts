@@ -10,15 +10,16 @@ import type { CommitJournal } from "./journal.ts";
 import { encodeNote, JOURNAL_FOLDER, parseJournalName } from "./journal-files.ts";
 import { makerOf } from "./names.ts";
 
-/** Time stamps of files are this coarse at the worst, on file systems worth a spool. */
-const STAMP_MS = 50;
+/** Somebody who begins with a journal is noticed within this: it is made seconds before it is needed. */
+const LOOK_MS = 100;
 
 export class Removals {
   readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #own: CommitJournal | null;
   readonly #warn: (text: string) => void;
-  #listed = { modifiedMs: Number.NaN, others: [] as readonly string[] };
+  #nextLookMs = Number.NEGATIVE_INFINITY;
+  #others: readonly string[] = [];
 
   constructor(given: {
     readonly disk: Disk;
@@ -38,7 +39,7 @@ export class Removals {
     if (makerOf(id) === null) return;
     try {
       this.#own?.removing(id);
-      for (const name of this.#others()) this.#append(name, id);
+      for (const name of this.#look()) this.#append(name, id);
     } catch (error) {
       this.#warn(`cannot note the removal of ${id}: ${describeError(error)}`);
     }
@@ -54,27 +55,23 @@ export class Removals {
   }
 
   /** Where others want to be told. */
-  #others(): readonly string[] {
-    const modifiedMs = this.#folderModifiedMs();
-    if (modifiedMs === null) return [];
-    if (modifiedMs === this.#listed.modifiedMs) return this.#listed.others;
+  #look(): readonly string[] {
+    const now = this.#clock.monotonic();
+    if (now < this.#nextLookMs) return this.#others;
+    this.#nextLookMs = now + LOOK_MS;
     const own = this.#own?.notes ?? null;
-    const others = this.#disk
-      .list(JOURNAL_FOLDER)
+    this.#others = this.#names()
       .filter((name) => parseJournalName(name)?.kind === "removed")
       .map((name) => `${JOURNAL_FOLDER}/${name}`)
       .filter((path) => path !== own);
-    const settled = this.#clock.now() - modifiedMs > STAMP_MS;
-    this.#listed = { modifiedMs: settled ? modifiedMs : Number.NaN, others };
-    return others;
+    return this.#others;
   }
 
-  /** null when there is no journal. */
-  #folderModifiedMs(): number | null {
+  #names(): readonly string[] {
     try {
-      return this.#disk.stat(JOURNAL_FOLDER)?.modifiedMs ?? null;
+      return this.#disk.stat(JOURNAL_FOLDER) === null ? [] : this.#disk.list(JOURNAL_FOLDER);
     } catch (error) {
-      if (isErrno(error, "ENOTDIR")) return null;
+      if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
       throw error;
     }
   }
