@@ -1,7 +1,8 @@
 /**
  * What an envelope remembers of earlier attempts, in lines of our own after its end:
- * `X-Relayd-Retry: <tries> <next> <unknown>`, `X-Relayd-Warned: <time>` and, for each recipient that was
- * refused for good while others still wait, `X-Relayd-Failed: <xtext recipient> <code> <text>`.
+ * `X-Relayd-Retry: <tries> <next> <unknown>`, `X-Relayd-Arrived: <time>` where the name does not tell it,
+ * `X-Relayd-Warned: <time>` and, for each recipient that was refused for good while others still wait,
+ * `X-Relayd-Failed: <xtext recipient> <code> <text>`.
  * Times are seconds since 1970. Lines that cannot be read are left alone.
  */
 import type { Envelope } from "./envelope.ts";
@@ -16,6 +17,8 @@ export interface RetryState {
   readonly next: number;
   /** Attempts after which nobody knows whether the smarthost took the message. */
   readonly unknown: number;
+  /** When the message came; 0 where its name tells, or nobody has noted it yet. */
+  readonly arrived: number;
   /** When the sender was told that it takes long; 0 for never. */
   readonly warned: number;
   readonly failed: readonly FailedRecipient[];
@@ -26,9 +29,17 @@ export interface FailedRecipient {
   readonly reply: Reply;
 }
 
-export const UNTRIED: RetryState = { tries: 0, next: 0, unknown: 0, warned: 0, failed: [] };
+export const UNTRIED: RetryState = {
+  tries: 0,
+  next: 0,
+  unknown: 0,
+  arrived: 0,
+  warned: 0,
+  failed: [],
+};
 
 const RETRY = "X-Relayd-Retry: ";
+const ARRIVED = "X-Relayd-Arrived: ";
 const WARNED = "X-Relayd-Warned: ";
 const FAILED = "X-Relayd-Failed: ";
 
@@ -40,6 +51,8 @@ export function retryStateOf({ trailer }: Envelope): RetryState {
     if (tries !== undefined) {
       state = { ...state, tries: Number(tries), next: Number(next), unknown: Number(unknown) };
     }
+    const [, arrived] = /^X-Relayd-Arrived: (\d{1,12})$/.exec(line) ?? [];
+    if (arrived !== undefined) state = { ...state, arrived: Number(arrived) };
     const [, warned] = /^X-Relayd-Warned: (\d{1,12})$/.exec(line) ?? [];
     if (warned !== undefined) state = { ...state, warned: Number(warned) };
     const failed = failedRecipient(line);
@@ -59,6 +72,7 @@ export function withRetryState(
   if (state.tries > 0 || state.next > 0 || state.unknown > 0) {
     lines.push(`${RETRY}${state.tries} ${state.next} ${state.unknown}`);
   }
+  if (state.arrived > 0) lines.push(`${ARRIVED}${state.arrived}`);
   if (state.warned > 0) lines.push(`${WARNED}${state.warned}`);
   for (const { recipient, reply } of state.failed) {
     const text = reply.text.replace(/[^ -~]+/g, " ").slice(0, 400);
@@ -79,7 +93,7 @@ export function arrivalOf(id: MessageId): number | null {
 }
 
 function isOurs(line: string): boolean {
-  return line.startsWith(RETRY) || line.startsWith(WARNED) || line.startsWith(FAILED);
+  return [RETRY, ARRIVED, WARNED, FAILED].some((start) => line.startsWith(start));
 }
 
 function failedRecipient(line: string): FailedRecipient | null {

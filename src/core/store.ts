@@ -56,6 +56,8 @@ export interface Lease extends AsyncDisposable {
 export interface Content extends AsyncDisposable {
   /** Bytes. */
   readonly size: number;
+  /** Milliseconds since 1970: it came to where it lies then, or before. Absent where nobody knows. */
+  readonly changedMs?: number;
   bytes(): AsyncIterable<Uint8Array>;
 }
 

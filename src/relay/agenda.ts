@@ -24,17 +24,27 @@ const JITTER = 0.1;
 const REST_MS = 60_000;
 /** What stays in the queue, and nobody has planned for. */
 const LOOK_MS = 300_000;
+/** When so many messages were lost in a row it is the smarthost's trouble: one that kills its sessions holds up no others. */
+const MAX_LOST = 3;
+/** Of so many the names are kept, for so many smarthosts. */
+const MOST_LOST = 100;
+/** What a smarthost's trouble was is forgotten when nothing was sent there for so long after it. */
+const FORGOTTEN_MS = 86_400_000;
 
 interface Pause {
   readonly until: number;
   readonly count: number;
   readonly why: string;
+  /** What the operator was told of. */
+  readonly topic: string;
 }
 
 export class Agenda {
   readonly #options: AgendaOptions;
   readonly #due = new Map<MessageId, number>();
   readonly #pauses = new Map<string, Pause>();
+  /** By smarthost: messages that were lost on the way there since it last answered for one. */
+  readonly #lost = new Map<string, Set<MessageId>>();
   /** Nothing before then. */
   #rest = 0;
   /** Something then, in any case. */
@@ -77,22 +87,47 @@ export class Agenda {
     return this.#due.has(id) && this.isDue(id);
   }
 
-  /** Leaves a smarthost alone for a while, longer each time. `news` is true when the operator should hear of it. */
-  pause(address: string, why: string): { readonly ms: number; readonly news: boolean } {
+  /** Leaves a smarthost alone for a while, longer each time. `news` is true when it is not the `topic` that the operator knows of. */
+  pause(
+    address: string,
+    why: string,
+    topic = why,
+  ): { readonly ms: number; readonly news: boolean } {
     const before = this.#pauses.get(address);
     // Connections that fail together are one failure.
     const left = this.pausedFor(address);
     if (before !== undefined && left !== null) return { ms: left.ms, news: false };
     const count = (before?.count ?? 0) + 1;
     const ms = Math.min(this.delayAfter(count, false), LONGEST_PAUSE_MS);
-    this.#pauses.set(address, { until: this.#options.monotonic() + ms, count, why });
+    this.#forgetOld();
+    this.#pauses.set(address, { until: this.#options.monotonic() + ms, count, why, topic });
     this.#planned(ms);
-    return { ms, news: before?.why !== why };
+    return { ms, news: before?.topic !== topic };
+  }
+
+  /** A message was lost on the way: true when that is another sign of trouble that is not the message's own. */
+  lost(address: string, id: MessageId): boolean {
+    const ids = this.#lost.get(address) ?? new Set();
+    if (ids.has(id)) return false;
+    ids.add(id);
+    this.#lost.set(address, ids);
+    keepNewest(ids);
+    keepNewest(this.#lost);
+    return ids.size >= MAX_LOST;
   }
 
   /** It works: true if it had been paused. */
   resume(address: string): boolean {
+    this.#lost.delete(address);
     return this.#pauses.delete(address);
+  }
+
+  /** Somebody asks for everything to be tried: all pauses end; who fails again is left alone for longer. */
+  waive(): void {
+    const now = this.#options.monotonic();
+    for (const [address, pause] of this.#pauses) {
+      if (pause.until > now) this.#pauses.set(address, { ...pause, until: now });
+    }
   }
 
   /** Why it is left alone at the moment, and for how many more milliseconds; null when it is not. */
@@ -135,7 +170,22 @@ export class Agenda {
     return earliest === Number.POSITIVE_INFINITY ? null : Math.max(earliest - now, 0);
   }
 
+  #forgetOld(): void {
+    const long = this.#options.monotonic() - FORGOTTEN_MS;
+    for (const [address, { until }] of this.#pauses) if (until < long) this.resume(address);
+  }
+
   #planned(ms: number): void {
     this.#options.onPlanned?.(ms);
   }
+}
+
+function keepNewest<K>(all: {
+  readonly size: number;
+  keys(): Iterable<K>;
+  delete(key: K): boolean;
+}): void {
+  if (all.size <= MOST_LOST) return;
+  const [first] = all.keys();
+  if (first !== undefined) all.delete(first);
 }

@@ -2,6 +2,7 @@
 import type { Lease } from "../core/store.ts";
 import type { Trouble } from "../core/transport.ts";
 import type { Routed, Stations } from "./journey.ts";
+import type { Retrying } from "./retrying.ts";
 
 /** Connections lost in a row before a way is given up: one message that kills its session holds up no others. */
 const MAX_LOST = 3;
@@ -32,10 +33,12 @@ export class DeadEnds {
 
   /** True if nothing more is to go there. */
   fails(address: string, smarthosts: Routed["smarthosts"] | null, trouble: Trouble): boolean {
-    const lost = (this.#lost.get(address) ?? 0) + 1;
-    this.#lost.set(address, lost);
-    if (!isFinal(trouble) && lost < MAX_LOST) return false;
-    this.#until.set(address, this.#ends(smarthosts, trouble));
+    const until =
+      this.#at.retrying === null
+        ? this.#endOfRun(address, trouble)
+        : this.#endOfPause(this.#at.retrying, smarthosts);
+    if (until === null) return false;
+    this.#until.set(address, until);
     return true;
   }
 
@@ -46,12 +49,15 @@ export class DeadEnds {
     this.#at.retrying?.agenda.defer(id, until - this.#at.clock.monotonic());
   }
 
-  #ends(smarthosts: Routed["smarthosts"] | null, trouble: Trouble): number {
-    const { retrying, clock } = this.#at;
-    if (retrying === null || smarthosts === null) return Number.POSITIVE_INFINITY;
-    const [used = smarthosts[0]] = retrying.usable(smarthosts);
-    retrying.fails(used.address, trouble);
-    return clock.monotonic() + (retrying.pauseOf(smarthosts)?.ms ?? 0);
+  #endOfRun(address: string, trouble: Trouble): number | null {
+    const lost = (this.#lost.get(address) ?? 0) + 1;
+    this.#lost.set(address, lost);
+    return isFinal(trouble) || lost >= MAX_LOST ? Number.POSITIVE_INFINITY : null;
+  }
+
+  #endOfPause(retrying: Retrying, smarthosts: Routed["smarthosts"] | null): number | null {
+    const pause = smarthosts === null ? null : retrying.pauseOf(smarthosts);
+    return pause === null ? null : this.#at.clock.monotonic() + pause.ms;
   }
 }
 

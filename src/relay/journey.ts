@@ -16,10 +16,11 @@ import type { Reporter } from "../core/report.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
 import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.ts";
 import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
+import { concludeEach } from "./conclude-each.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Pace } from "./pace.ts";
 import { notSent, type Reached, reach, unreached } from "./reach.ts";
-import { concludeEach, type Retrying } from "./retrying.ts";
+import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 
 /** What a journey needs from the rest of the house. */
@@ -167,8 +168,8 @@ function rejected(
 /** How half two ended. */
 export interface Forwarded {
   readonly kind: "over";
-  /** "abandoned": a filter kept the message out of this run. */
-  readonly outcome: Outcome | { readonly kind: "abandoned" };
+  /** "abandoned": a filter kept the message out of this run. "later": a client waits, and its turn is not now. */
+  readonly outcome: Outcome | { readonly kind: "abandoned" } | { readonly kind: "later" };
   readonly next: Next;
 }
 
@@ -192,7 +193,7 @@ export interface Outbound {
   readonly clientFilter: Filter | null;
   /** Addresses that could not be used when there was another one to try: not asked again on this way. */
   readonly unusable: Map<string, Trouble>;
-  /** Aborted when nothing more is to begin; null where nobody says so. */
+  /** Aborted when nothing more is to begin; null where a client waits for the answer: then nothing waits for its turn. */
   readonly soon: AbortSignal | null;
 }
 
@@ -241,6 +242,8 @@ export async function forward(
   const { transport, clientFilter } = outbound;
   let reached = await reach(at, smarthosts, outbound, signal);
   if (reached.trouble !== null) return await unreached(at, routed, reached, signal);
+  const isLate = () => outbound.soon === null && !at.pace.isFree(reached.smarthost.address);
+  if (isLate()) return later();
   const filter = routing === null ? clientFilter : null;
   const verdict = (await filter?.run(lease.files(), signal)) ?? routing ?? PASS;
   const { next } = verdict;
@@ -251,6 +254,8 @@ export async function forward(
     const attempt = { ...notSent(reached.smarthost, started), session: transport.session };
     return await conclude(at, lease, { outcome, next, attempt });
   }
+  // Others may have had their turn meanwhile.
+  if (isLate()) return later();
   if (at.pace.limited && (await ownTurn(at, reached, outbound, signal))) {
     // No smarthost keeps a session for as long.
     reached = await reach(at, smarthosts, outbound, signal);
@@ -261,7 +266,7 @@ export async function forward(
   const attempt: Attempt = { smarthost: reached.smarthost, session, bytes: 0, started };
   const { receipt, bytes } = await send(lease, transport, signal);
   const ended = { next, attempt: { ...attempt, bytes } };
-  if (at.retrying !== null) return await concludeEach(at, at.retrying, lease, receipt, ended);
+  if (at.retrying !== null) return await concludeEach(at, at.retrying, routed, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
   return await conclude(at, lease, { outcome, receipt, ...ended });
 }
@@ -280,6 +285,10 @@ async function ownTurn(
 function abandoned(at: Stations, lease: Lease, next: Next): Forwarded {
   at.journal.tell({ kind: "forward.abandoned", id: lease.id });
   return { kind: "over", outcome: { kind: "abandoned" }, next };
+}
+
+function later(): Forwarded {
+  return { kind: "over", outcome: { kind: "later" }, next: "continue" };
 }
 
 /** A message without content is never sent empty; other storage trouble leaves it in the queue. */

@@ -22,6 +22,8 @@ export interface LaneOptions {
   readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<void>;
   /** Called with what is not sent, because nothing more is to be sent this way. */
   readonly skipped: (routed: Routed) => void;
+  /** Called with everything that was taken, when its lease has ended. */
+  readonly released: (routed: Routed) => void;
   /** True when nothing more is to be sent this way. */
   readonly closed: () => boolean;
   /** Messages to come, roughly, besides those that wait here. */
@@ -131,6 +133,7 @@ export class Lane {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       worker.since = this.#options.monotonic();
       await this.#sendOne(worker, next);
+      this.#options.released(next);
       this.#happened();
     }
     worker.busy = false;

@@ -6,6 +6,9 @@ export interface Rate {
   readonly periodMs: number;
 }
 
+/** Of fewer smarthosts than that everything is remembered. */
+const MANY = 1000;
+
 /** One for an instance: it outlives the runs. */
 export class Pace {
   readonly #rate: Rate | null;
@@ -22,21 +25,37 @@ export class Pace {
     return this.#rate !== null;
   }
 
+  /** True if one more message may go there at once. */
+  isFree(address: string): boolean {
+    return this.#rate === null || this.#nextTurn(address, this.#rate) <= this.#clock.monotonic();
+  }
+
   /** Resolves when one more message may go there, to true if that took some time. Rejects when the signal is aborted. */
   async turn(address: string, signal: AbortSignal): Promise<boolean> {
     if (this.#rate === null) return false;
-    const { count, periodMs } = this.#rate;
+    const now = this.#clock.monotonic();
+    this.#forgetOld(now - this.#rate.periodMs);
+    // The turn is taken before the waiting, so that everybody who waits has one of his own.
+    const turn = Math.max(now, this.#nextTurn(address, this.#rate));
     const times = this.#sent.get(address) ?? [];
     this.#sent.set(address, times);
-    // The turn is taken before the waiting, so that everybody who waits has one of his own.
-    const now = this.#clock.monotonic();
-    const before =
-      times.length < count ? Number.NEGATIVE_INFINITY : (times[times.length - count] ?? 0);
-    const turn = Math.max(now, before + periodMs);
     times.push(turn);
-    if (times.length > count) times.shift();
+    if (times.length > this.#rate.count) times.shift();
     if (turn <= now) return false;
     await this.#clock.sleep(turn - now, signal);
     return true;
+  }
+
+  /** By the monotonic clock. */
+  #nextTurn(address: string, { count, periodMs }: Rate): number {
+    const times = this.#sent.get(address) ?? [];
+    return times.length < count ? Number.NEGATIVE_INFINITY : (times[0] ?? 0) + periodMs;
+  }
+
+  #forgetOld(before: number): void {
+    if (this.#sent.size < MANY) return;
+    for (const [address, times] of this.#sent) {
+      if ((times.at(-1) ?? 0) < before) this.#sent.delete(address);
+    }
   }
 }

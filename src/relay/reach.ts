@@ -23,10 +23,7 @@ export async function reach(
     const { address } = smarthost;
     const known = unusable.get(address);
     const trouble = known ?? (await transport.prepare(smarthost, signal));
-    if (trouble === null) {
-      retrying?.works(address);
-      return { smarthost, trouble };
-    }
+    if (trouble === null) return { smarthost, trouble };
     if (!signal.aborted) retrying?.fails(address, trouble);
     // Where mail is tried again, it is the pause that says so, until it ends.
     if (smarthosts.length > 1 && retrying === null) unusable.set(address, trouble);

@@ -10,6 +10,7 @@ import {
   type Forwarded,
   forward,
   type Outbound,
+  type Routed,
   receive,
   route,
   type Stations,
@@ -87,7 +88,13 @@ async function forwardNow(
   try {
     const exit = await openExit();
     const routed = await route(at, lease, exit.routingFilter, signal);
+    if (routed.kind === "routed" && (await waits(at, routed))) return accepted.reply;
     const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
+    if (outcome.kind === "later") {
+      // A run waits for its turn; the client, who would give up, need not.
+      await lease[Symbol.asyncDispose]();
+      at.requestRun("forward rate");
+    }
     if (outcome.kind === "queued" && at.retrying !== null) return accepted.reply;
     return replyTo(outcome, accepted.reply);
   } catch (error) {
@@ -100,11 +107,21 @@ async function forwardNow(
   }
 }
 
+/** True when its smarthost is left alone at the moment: then it is in the queue for later. */
+async function waits(at: Stations, routed: Routed): Promise<boolean> {
+  const { retrying } = at;
+  const pause = retrying?.pauseOf(routed.smarthosts) ?? null;
+  if (retrying === null || pause === null) return false;
+  await retrying.wait(at, routed, pause);
+  return true;
+}
+
 function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Reply {
   switch (outcome.kind) {
     case "delivered":
     case "abandoned":
     case "deferred":
+    case "later":
       return accepted;
     case "failed":
       return { code: outcome.reply.code, text: outcome.reply.text.replaceAll("\n", " ") };

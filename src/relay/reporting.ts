@@ -4,11 +4,16 @@ import { describeError } from "../core/errors.ts";
 import type { Next } from "../core/filter.ts";
 import type { Reply } from "../core/reply.ts";
 import type { RecipientReport, Report } from "../core/report.ts";
-import { arrivalOf, retryStateOf, withRetryState } from "../core/retry-state.ts";
+import { retryStateOf, withRetryState } from "../core/retry-state.ts";
 import type { RecipientOutcome } from "../core/settle-each.ts";
 import type { Content, Lease } from "../core/store.ts";
+import { arrivalToNote, arrivedAt } from "./arrival.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Stations } from "./journey.ts";
+import type { Retrying } from "./retrying.ts";
+
+/** How the reason begins of what was not delivered in its time; the rest is what was said last. */
+export const EXPIRED = "delivery time expired: ";
 
 /** How an attempt ended, besides its outcome. */
 export interface Ended {
@@ -57,21 +62,22 @@ export async function tellRelayed(
 /** Tells once of a message that has waited long. */
 export async function warnSender(
   at: Stations,
+  retrying: Retrying,
   subject: Subject,
   deferred: readonly Concerned[],
-  retriedUntil: number | null,
 ): Promise<void> {
   const { lease } = subject;
-  const { retrying, delayWarningSeconds: after } = at;
-  const arrived = arrivalOf(lease.id);
-  if (retrying === null || after === null || at.reporter === null || arrived === null) return;
   const now = Math.floor(at.clock.now() / 1000);
   const envelope = retrying.notes.envelopeOf(lease);
   const state = retryStateOf(envelope);
-  if (state.warned > 0 || now - arrived < after) return;
+  const after = at.delayWarningSeconds;
+  if (at.reporter === null || after === null || state.warned > 0) return;
+  const arrived = await arrivedAt(lease);
+  if (arrived === null || now - arrived < after) return;
+  const retriedUntil = await retrying.triedUntil(lease);
   await report(at, subject, { action: "delayed", concerned: deferred, retriedUntil });
-  const warned = { ...state, warned: now };
-  await retrying.notes.write(lease, withRetryState(envelope, envelope.toRemote, warned));
+  const noted = { ...state, arrived: await arrivalToNote(lease), warned: now };
+  await retrying.notes.write(lease, withRetryState(envelope, envelope.toRemote, noted));
 }
 
 /** A report that cannot be queued holds nothing up: the message is in the spool, and the log says so. */
@@ -90,7 +96,7 @@ async function report(
       envelope: lease.envelope,
       content: async () => await contentOf(lease),
       recipients: what.concerned.map((one) => recipientReport(one, smarthost.address, lastAttempt)),
-      arrived: arrivalOf(lease.id) ?? lastAttempt,
+      arrived: (await arrivedAt(lease)) ?? lastAttempt,
     });
   } catch (error) {
     const text = `cannot report to the sender of ${lease.id}: ${describeError(error)}`;
@@ -111,9 +117,13 @@ function recipientReport(
   smarthost: string,
   lastAttempt: number,
 ): RecipientReport {
+  // The smarthost has said no more than that it did not take it.
+  const said = reply.text.startsWith(EXPIRED)
+    ? { ...reply, text: reply.text.slice(EXPIRED.length) }
+    : reply;
   return {
     recipient,
-    reply: reply.code === 0 ? null : reply,
+    reply: said.code === 0 ? null : said,
     ...(step === null ? {} : { step }),
     why: reply.text,
     status: statusOf(reply),
@@ -124,7 +134,7 @@ function recipientReport(
 
 /** RFC 3463: as the smarthost said it, or the general one of its class. */
 function statusOf({ code, text }: Reply): string {
-  if (text.startsWith("delivery time expired")) return "4.4.7";
+  if (text.startsWith(EXPIRED)) return "4.4.7";
   if (code >= 200 && code < 300) return "2.0.0";
   const [said] = /^[45]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text) ?? [];
   if (said !== undefined) return said;

@@ -25,6 +25,8 @@ export interface RunResult {
   readonly tried: number;
   /** What ended it early, or went wrong last; null when nothing did. */
   readonly error: string | null;
+  /** True when the log says so already, message by message; absent when not. */
+  readonly told?: boolean;
   /** Messages that are to be tried again; absent when there are none. */
   readonly waiting?: number;
 }
@@ -48,8 +50,10 @@ export class Run {
   readonly #at: Stations;
   readonly #options: RunOptions;
   readonly #lanes = new Map<string, Lane>();
-  /** Messages that this run has dealt with. */
+  /** Messages that this run has dealt with, as long as they are there. */
   readonly #seen = new Set<MessageId>();
+  /** Those of them that a lane has. */
+  readonly #held = new Set<MessageId>();
   readonly #dead: DeadEnds;
   /** Messages that were looked at, and go the usual way. */
   readonly #usual = new Set<MessageId>();
@@ -58,6 +62,7 @@ export class Run {
   /** Messages that this pass has still to look at. */
   #backlog = 0;
   #error: string | null = null;
+  #told = false;
   #ended = false;
   /** New mail may have come. */
   #more = true;
@@ -79,21 +84,23 @@ export class Run {
 
   /** Once. */
   async all(): Promise<RunResult> {
-    const { openRoutingFilter } = this.#at;
+    const { openRoutingFilter, retrying } = this.#at;
+    if (this.#options.forced) retrying?.agenda.waive();
     const router = openRoutingFilter === null ? null : openRoutingFilter();
     try {
       while (this.#more && !this.#over) await this.#passes(router);
       await this.#settled();
       await this.#planRest();
     } catch (error) {
-      this.#at.retrying?.agenda.rest();
+      retrying?.agenda.rest();
       throw error;
     } finally {
       await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
       await router?.[Symbol.asyncDispose]();
     }
-    const result = { tried: this.#tried, error: this.#error };
-    return this.#waiting === 0 ? result : { ...result, waiting: this.#waiting };
+    const told = this.#told ? { told: true } : {};
+    const waiting = this.#waiting === 0 ? {} : { waiting: this.#waiting };
+    return { tried: this.#tried, error: this.#error, ...told, ...waiting };
   }
 
   /** Where mail is tried again, nothing is left in the queue for nobody to look at. */
@@ -110,8 +117,11 @@ export class Run {
 
   async #passes(router: Filter | null): Promise<void> {
     this.#more = false;
+    // Before the look into the queue: what comes back from a lane after it is in neither.
+    const held = new Set(this.#held);
     const ready = await this.#at.store.ready();
-    this.#at.retrying?.agenda.keep(ready, this.#seen);
+    this.#at.retrying?.agenda.keep(ready, held);
+    this.#forgetGone(ready, held);
     let left = ready.filter((id) => this.#isWanted(id));
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
@@ -120,6 +130,14 @@ export class Run {
       if (this.#more) return;
     }
     await this.#settledOrAsked();
+  }
+
+  /** A run may never end, where there is always new mail. */
+  #forgetGone(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
+    const there = new Set(ready);
+    for (const ids of [this.#seen, this.#usual]) {
+      for (const id of ids) if (!there.has(id) && !held.has(id)) ids.delete(id);
+    }
   }
 
   #isWanted(id: MessageId): boolean {
@@ -177,6 +195,7 @@ export class Run {
     const lane = routed === null ? null : await this.#laneFor(laneKey(lease), addressOf(lease));
     if (routed !== null && lane !== null && !lane.full) {
       this.#seen.add(id);
+      this.#held.add(id);
       lane.take(routed);
       return true;
     }
@@ -228,6 +247,7 @@ export class Run {
       openClientFilter,
       closed: () => this.#over || this.#dead.has(address),
       skipped: ({ lease }) => this.#dead.putOff(lease),
+      released: ({ lease }) => this.#held.delete(lease.id),
       soon: this.#options.soon,
       send: async (routed, open) => await this.#send(address, routed, open),
       backlog: () => (key === USUAL ? this.#backlog : 0),
@@ -276,6 +296,7 @@ export class Run {
       const { soon, now } = this.#options;
       if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return null;
       this.#error = describeError(error);
+      this.#told = false;
       this.#at.retrying?.fault(lease.id);
       const text = `cannot forward ${lease.id}: ${this.#error}`;
       this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
@@ -292,6 +313,7 @@ export class Run {
       return;
     }
     this.#error = trouble.why;
+    this.#told = this.#at.retrying !== null;
     // A paused smarthost has been told of already.
     if (this.#at.retrying === null || outcome.kind !== "queued") {
       this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });

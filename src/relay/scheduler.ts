@@ -72,16 +72,15 @@ export class Scheduler {
 
   async #told({ result }: Running): Promise<RunResult> {
     const { journal } = this.#options;
-    const told = await result.catch((error: unknown) => ({
-      tried: 0,
-      error: describeError(error),
-    }));
-    const { tried, error } = told;
+    const ended = await result.catch(
+      (error: unknown): RunResult => ({ tried: 0, error: describeError(error) }),
+    );
+    const { tried, error, told = false } = ended;
     journal.tell({ kind: "forward.idle", tried, error: error ?? "" });
-    if (error !== null) {
+    if (error !== null && !told) {
       journal.tell({ kind: "note", level: "error", detail: false, text: `forwarding: ${error}` });
     }
-    return told;
+    return ended;
   }
 
   #finished(): void {

@@ -2,7 +2,7 @@
 import { isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Content } from "../core/store.ts";
-import type { Disk, DiskFile } from "../io/disk.ts";
+import type { Disk, DiskFile, FileFacts } from "../io/disk.ts";
 import { contentName } from "./names.ts";
 import { storageError } from "./storage-errors.ts";
 
@@ -14,9 +14,9 @@ export function openContent(disk: Disk, id: MessageId): Content {
   const name = contentName(id);
   const file = openFile(disk, name);
   try {
-    const { kind, size } = file.facts();
-    if (kind !== "file") throw missing(name, "not a regular file");
-    return new FileContent(file, name, size);
+    const facts = file.facts();
+    if (facts.kind !== "file") throw missing(name, "not a regular file");
+    return new FileContent(file, name, facts);
   } catch (error) {
     file.close();
     throw storageError(error, "read", name);
@@ -51,13 +51,15 @@ function missing(name: string, why: string): RelayError {
 
 class FileContent implements Content {
   readonly size: number;
+  readonly changedMs: number;
   readonly #file: DiskFile;
   readonly #name: string;
 
-  constructor(file: DiskFile, name: string, size: number) {
+  constructor(file: DiskFile, name: string, { size, changedMs }: FileFacts) {
     this.#file = file;
     this.#name = name;
     this.size = size;
+    this.changedMs = changedMs;
   }
 
   async *bytes(): AsyncGenerator<Uint8Array> {

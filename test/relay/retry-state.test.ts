@@ -9,6 +9,7 @@ test("withRetryState() and retryStateOf() agree, and other lines stay", () => {
     tries: 3,
     next: 1_795_226_072,
     unknown: 1,
+    arrived: 1_795_220_000,
     warned: 1_795_226_000,
     failed: [
       { recipient: "o'neil +x@ü.test", reply: { code: 550, text: "5.1.1 nobody\nhere" } },
@@ -31,7 +32,12 @@ test("withRetryState() and retryStateOf() agree, and other lines stay", () => {
 });
 
 test("retryStateOf() takes what is damaged for nothing", () => {
-  const trailer = ["X-Relayd-Retry: 1 2", "X-Relayd-Failed: +zz 550 x", "X-Relayd-Warned: soon"];
+  const trailer = [
+    "X-Relayd-Retry: 1 2",
+    "X-Relayd-Failed: +zz 550 x",
+    "X-Relayd-Warned: soon",
+    "X-Relayd-Arrived: -1",
+  ];
   assert.deepEqual(retryStateOf({ ...emptyEnvelope, trailer }), UNTRIED);
 });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RetryConfig } from "../../src/core/config.ts";
 import type { Envelope } from "../../src/core/envelope.ts";
+import { RelayError } from "../../src/core/errors.ts";
 import type { MessageId } from "../../src/core/message-id.ts";
 import type { Report } from "../../src/core/report.ts";
 import { retryStateOf } from "../../src/core/retry-state.ts";
@@ -9,6 +10,7 @@ import type { Receipt, RejectedRecipient, Trouble } from "../../src/core/transpo
 import { Agenda } from "../../src/relay/agenda.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { Retrying } from "../../src/relay/retrying.ts";
+import { Run } from "../../src/relay/run.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
 import { run, stations } from "../support/stations.ts";
 
@@ -76,6 +78,7 @@ test("a temporary refusal is tried again when its time has come, and not before"
     tries: 1,
     next: 62,
     unknown: 0,
+    arrived: 0,
     warned: 0,
     failed: [],
   });
@@ -185,7 +188,11 @@ test("mail expires: it is set aside with what was last said, and its sender told
   pass(6 * DAY);
   await run(at, async () => always(refuses(temporary)));
   assert.equal(store.kept.get(id)?.reason?.text, "delivery time expired: 4.3.2 come back");
-  assert.equal(reports[0]?.recipients[0]?.status, "4.4.7");
+  const { status, reply, why } = reports[0]?.recipients[0] ?? assert.fail();
+  assert.equal(status, "4.4.7");
+  // In the smarthost's own words, and ours beside them.
+  assert.deepEqual(reply, temporary);
+  assert.equal(why, "delivery time expired: 4.3.2 come back");
 });
 
 test("the site's own trouble pauses the smarthost, is told once, and fails no mail", async () => {
@@ -197,7 +204,7 @@ test("the site's own trouble pauses the smarthost, is told once, and fails no ma
       () => accepted,
       () => (kind === "connection" ? cannotConnect : trouble),
     );
-    await run(at, async () => broken);
+    assert.equal((await run(at, async () => broken)).told, true);
     assert.deepEqual(
       ids.map((id) => store.kept.get(id)?.state),
       ["queued", "queued"],
@@ -387,4 +394,226 @@ test("a run that a fault or a filter ends leaves nothing that nobody looks at ag
     /no such directory/,
   );
   assert.equal(broken.agenda.next(), MINUTE);
+});
+
+test("mail under any other name expires by the time when its content came, and remembers that", async () => {
+  const { at, store, pass } = house();
+  const id = store.putNamed("letter" as MessageId);
+  const refusing = always(refuses(temporary));
+  await run(at, async () => refusing);
+  const kept = store.kept.get(id) ?? assert.fail();
+  assert.equal(retryStateOf(kept.envelope).arrived, 1);
+  // As after a filter, or an operator who changes its rights: the content looks new, and nothing has been said of its age.
+  kept.changedMs = 5 * DAY;
+  pass(5 * DAY - MINUTE);
+  await run(at, async () => refusing);
+  assert.equal(kept.state, "queued");
+  pass(20 * MINUTE);
+  await run(at, async () => refusing);
+  assert.equal(kept.state, "bad");
+  assert.equal(kept.reason?.text, "delivery time expired: 4.3.2 come back");
+});
+
+test("mail under any other name expires while its smarthost is away, and its sender is warned before", async () => {
+  const { at, store, pass, reports, agenda } = house({ delayWarningSeconds: 4 * 3600 });
+  const id = store.putNamed("letter" as MessageId);
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  await run(at, async () => away);
+  pass(5 * 3_600_000);
+  await run(at, async () => away);
+  assert.deepEqual(
+    reports.map(({ action, arrived }) => [action, arrived]),
+    [["delayed", 1]],
+  );
+  pass(5 * DAY);
+  await run(at, async () => away);
+  assert.equal(store.kept.get(id)?.state, "bad");
+  assert.equal(agenda.next() === null || (agenda.next() ?? 0) > 0, true);
+});
+
+test("mail that was old before it was put into the spool is not old in it", async () => {
+  const { at, store, pass } = house();
+  pass(30 * DAY);
+  const id = store.putNamed("letter" as MessageId);
+  const kept = store.kept.get(id) ?? assert.fail();
+  kept.changedMs = 30 * DAY;
+  await run(at, async () => always(refuses(temporary)));
+  assert.equal(kept.state, "queued");
+});
+
+test("a smarthost that hangs up on everybody is left alone for longer each time, told of once, and burns few messages", async () => {
+  const { at, store, agenda, pass, events } = house();
+  const ids = Array.from({ length: 20 }, () => store.put());
+  const losing = always(lost(false));
+  const pauses: (number | undefined)[] = [];
+  for (let n = 0; n < 4; n++) {
+    await run(at, async () => losing);
+    pauses.push(agenda.pausedFor("smarthost.test:25")?.ms);
+    pass(agenda.pausedFor("smarthost.test:25")?.ms ?? 0);
+  }
+  assert.deepEqual(pauses, [MINUTE, 10 * MINUTE, 10 * MINUTE, 10 * MINUTE]);
+  const told = events.filter(({ kind }) => kind === "smarthost.paused");
+  assert.equal(told.length, 1);
+  const tried = ids.filter(
+    (id) => retryStateOf(store.kept.get(id)?.envelope ?? assert.fail()).tries > 0,
+  );
+  // Three show that it is no message's own trouble; each pause then ends with one.
+  assert.equal(tried.length, 6);
+  await run(at, async () => new ScriptedTransport());
+  pass(10 * MINUTE);
+  await run(at, async () => new ScriptedTransport());
+  assert.equal(store.kept.size, 0);
+  assert.equal(events.filter(({ kind }) => kind === "smarthost.resumed").length, 1);
+  for (let n = 0; n < 3; n++) store.put();
+  await run(at, async () => losing);
+  assert.equal(agenda.pausedFor("smarthost.test:25")?.ms, MINUTE);
+});
+
+test("one message that ends each of its sessions holds up no others, however often", async () => {
+  const { at, store, agenda, pass } = house();
+  const id = store.put({ toRemote: ["poison@x.test"] });
+  const transport = new ScriptedTransport(({ toRemote }) =>
+    toRemote[0] === "poison@x.test" ? lost(false) : accepted,
+  );
+  for (let n = 0; n < 5; n++) {
+    await run(at, async () => transport, { forced: true });
+    assert.equal(agenda.pausedFor("smarthost.test:25"), null);
+    pass(MINUTE);
+  }
+  store.put();
+  await run(at, async () => transport, { forced: true });
+  assert.deepEqual([...store.kept.keys()], [id]);
+});
+
+test("a smarthost that connects and then says nothing, or goodbye, is asked once in each pause", async () => {
+  const silent = { ...cannotConnect, connected: true, why: "smtp error: response timeout" };
+  const busy = (n: number): Trouble => {
+    const reply = { code: 421, text: `too busy, session ${n}` };
+    return { kind: "connection", connected: true, why: `smtp error: ${reply.text}`, reply };
+  };
+  for (const trouble of [() => silent, busy]) {
+    const { at, store, agenda, pass, kinds } = house();
+    const ids = [store.put(), store.put(), store.put(), store.put()];
+    let asked = 0;
+    const transport = new ScriptedTransport(
+      () => accepted,
+      () => trouble(++asked),
+    );
+    for (let n = 1; n <= 3; n++) {
+      await run(at, async () => transport);
+      assert.equal(asked, n);
+      assert.equal(agenda.pausedFor("smarthost.test:25")?.ms, n === 1 ? MINUTE : 10 * MINUTE);
+      pass(10 * MINUTE);
+    }
+    assert.equal(kinds().filter((one) => one === "smarthost.paused").length, 1);
+    for (const id of ids) {
+      assert.deepEqual(store.kept.get(id)?.envelope.trailer, []);
+    }
+  }
+});
+
+test("a smarthost that wants us to authenticate, or to encrypt, before MAIL burns no mail", async () => {
+  const { at, store, agenda, kinds } = house();
+  const ids = [store.put(), store.put()];
+  const reply = { code: 530, text: "5.7.0 Must issue a STARTTLS command first" };
+  for (const step of ["mail", "rcpt"] as const) {
+    // Sent in one go with MAIL, the recipients are out of order.
+    const refusal = step === "mail" ? { code: 503, text: "need MAIL" } : reply;
+    const rejected = [{ recipient: "bob@example.net", reply: refusal }];
+    const transport = always({ kind: "refused", step, reply, rejected, ended: false });
+    await run(at, async () => transport, { forced: true });
+    assert.equal(transport.sent.length, 1, step);
+  }
+  assert.deepEqual(
+    ids.map((id) => store.kept.get(id)?.envelope.trailer),
+    [[], []],
+  );
+  assert.ok(agenda.pausedFor("smarthost.test:25") !== null);
+  assert.equal(kinds().filter((one) => one === "smarthost.paused").length, 1);
+});
+
+test("whoever asks in person has a paused smarthost asked, and all others' mail left alone when it fails again", async () => {
+  const { at, store, agenda } = house();
+  for (let n = 0; n < 5; n++) store.put();
+  const losing = always(lost(false));
+  await run(at, async () => losing);
+  assert.equal(losing.sent.length, 3);
+  const again = always(lost(false));
+  await run(at, async () => again, { forced: true });
+  // The three that were lost before, and one more.
+  assert.equal(again.sent.length, 4);
+  assert.equal(agenda.pausedFor("smarthost.test:25")?.ms, 10 * MINUTE);
+});
+
+test("who has a message never gets it again, though the spool could not be written to when it was noted", async () => {
+  const { at, store, pass } = house();
+  const id = store.put({ toRemote: ["a@x.test", "b@x.test"] });
+  const rejected: RejectedRecipient[] = [{ recipient: "b@x.test", reply: temporary }];
+  store.trouble = { on: "rewrite", error: new RelayError("SPOOL_FULL", "x", "no space") };
+  const first = always({ kind: "accepted", reply: { code: 250, text: "ok" }, rejected });
+  await run(at, async () => first);
+  assert.deepEqual(store.kept.get(id)?.envelope.toRemote, ["a@x.test", "b@x.test"]);
+  const second = new ScriptedTransport();
+  pass(MINUTE);
+  await run(at, async () => second);
+  assert.deepEqual(second.sent, []);
+  store.trouble = null;
+  pass(MINUTE);
+  await run(at, async () => second);
+  assert.deepEqual(
+    second.sent.map(({ toRemote }) => toRemote),
+    [["b@x.test"]],
+  );
+  assert.equal(store.kept.size, 0);
+});
+
+test("a spool that cannot be written to has nobody warned twice, and sets aside what failed", async () => {
+  const { at, store, pass, reports } = house({ delayWarningSeconds: 3600 });
+  const id = store.put();
+  store.trouble = { on: "rewrite", error: new RelayError("SPOOL_IO", "x", "i/o error") };
+  pass(3_600_000);
+  await run(at, async () => always(refuses(temporary)));
+  for (let n = 0; n < 3; n++) {
+    pass(MINUTE);
+    await run(at, async () => always(refuses(temporary)));
+  }
+  store.trouble = null;
+  pass(MINUTE);
+  await run(at, async () => always(refuses(temporary)));
+  store.trouble = { on: "rewrite", error: new RelayError("SPOOL_IO", "x", "i/o error") };
+  pass(10 * MINUTE);
+  await run(at, async () => always(refuses(permanent)));
+  assert.equal(store.kept.get(id)?.state, "bad");
+  assert.deepEqual(
+    reports.map(({ action }) => action),
+    ["delayed", "failed"],
+  );
+});
+
+test("a run that always has new mail keeps in mind only what is there", async (t) => {
+  const { at, store, agenda } = house();
+  const keep = t.mock.method(agenda, "keep");
+  let left = 200;
+  const transport = new ScriptedTransport(() => {
+    left -= 1;
+    if (left > 0) store.put();
+    current.again();
+    return left % 50 === 0 ? refuses(temporary) : accepted;
+  });
+  store.put();
+  const signal = new AbortController().signal;
+  const current = new Run(at, {
+    openTransport: async () => transport,
+    soon: signal,
+    now: signal,
+    forced: false,
+  });
+  await current.all();
+  assert.equal(transport.sent.length, 200);
+  assert.equal(store.kept.size, 4);
+  const sizes = keep.mock.calls.map(({ arguments: [, held] }) => held.size);
+  assert.ok(sizes.length > 100 && Math.max(...sizes) < 5, `${Math.max(...sizes)}`);
 });

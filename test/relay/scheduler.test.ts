@@ -79,3 +79,16 @@ test("a request during a run is told to that run too, since new mail need not wa
   scheduler.request("admin");
   assert.deepEqual(begun, [false, false, true]);
 });
+
+test("a run's error that was told message by message is not told again", async () => {
+  const { scheduler, runs, events } = scheduled();
+  const notes = () => events.filter(({ kind }) => kind === "note").length;
+  scheduler.request("retry");
+  runs[0]?.({ tried: 1, error: "away", told: true });
+  await settled();
+  assert.equal(notes(), 0);
+  scheduler.request("retry");
+  runs[1]?.({ tried: 1, error: "no descriptors" });
+  await settled();
+  assert.equal(notes(), 1);
+});

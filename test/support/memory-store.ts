@@ -6,6 +6,7 @@ import type { Draft, FailureReason, Lease, Store } from "../../src/core/store.ts
 interface Kept {
   envelope: Envelope;
   content: Buffer | null;
+  changedMs: number;
   state: "queued" | "leased" | "bad";
   reason: FailureReason | null;
 }
@@ -14,12 +15,19 @@ interface Kept {
 export class MemoryStore implements Store {
   readonly kept = new Map<MessageId, Kept>();
   /** What the next operation of this kind throws. */
-  trouble: { on: "create" | "write" | "commit"; error: RelayError } | null = null;
+  trouble: { on: "create" | "write" | "commit" | "rewrite"; error: RelayError } | null = null;
   drafts = 0;
   #counter = 0;
 
   put(envelope: Partial<Envelope> = {}, content: string | null = "Subject: x\r\n\r\n"): MessageId {
-    const id = newMessageId(1, 1, ++this.#counter);
+    return this.putNamed(newMessageId(1, 1, ++this.#counter), envelope, content);
+  }
+
+  putNamed(
+    id: MessageId,
+    envelope: Partial<Envelope> = {},
+    content: string | null = "Subject: x\r\n\r\n",
+  ): MessageId {
     this.kept.set(id, {
       envelope: {
         ...emptyEnvelope,
@@ -28,13 +36,14 @@ export class MemoryStore implements Store {
         ...envelope,
       },
       content: content === null ? null : Buffer.from(content, "latin1"),
+      changedMs: 1000,
       state: "queued",
       reason: null,
     });
     return id;
   }
 
-  #fail(on: "create" | "write" | "commit"): void {
+  #fail(on: "create" | "write" | "commit" | "rewrite"): void {
     if (this.trouble?.on === on) throw this.trouble.error;
   }
 
@@ -49,7 +58,8 @@ export class MemoryStore implements Store {
       this.#fail("commit");
       if (sealed === null) throw new Error("commit before seal");
       const content = Buffer.concat(chunks);
-      this.kept.set(id, { envelope: sealed, content, state: "queued", reason: null });
+      const changedMs = 1000;
+      this.kept.set(id, { envelope: sealed, content, changedMs, state: "queued", reason: null });
       committed = true;
     };
     const draft: Draft = {
@@ -96,6 +106,7 @@ export class MemoryStore implements Store {
         if (content === null) throw new RelayError("CONTENT_MISSING", id, "content file missing");
         return {
           size: content.length,
+          changedMs: one.changedMs,
           async *bytes() {
             yield content;
           },
@@ -105,6 +116,7 @@ export class MemoryStore implements Store {
       files: () => ({ content: "", envelope: "" }),
       reread: async () => one.envelope,
       rewrite: async (envelope) => {
+        this.#fail("rewrite");
         one.envelope = envelope;
       },
       complete: async () => {

@@ -1,0 +1,167 @@
+/** What becomes of a message that may be tried again: carried out and told for each of its recipients. */
+import type { Reply } from "../core/reply.ts";
+import {
+  type FailedRecipient,
+  hasRetryState,
+  retryStateOf,
+  UNTRIED,
+  withRetryState,
+} from "../core/retry-state.ts";
+import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
+import type { FailureReason, Lease } from "../core/store.ts";
+import type { Receipt, Trouble } from "../core/transport.ts";
+import { arrivalToNote } from "./arrival.ts";
+import { deliveryTo } from "./delivery.ts";
+import type { Forwarded, Routed, Stations } from "./journey.ts";
+import { type Ended, EXPIRED, tellRelayed, tellSender, warnSender } from "./reporting.ts";
+import type { Retrying } from "./retrying.ts";
+
+/** Carries out what a smarthost said about each recipient: who has it is never sent it again. */
+export async function concludeEach(
+  at: Stations,
+  retrying: Retrying,
+  routed: Routed,
+  receipt: Receipt,
+  ended: Ended,
+): Promise<Forwarded> {
+  const { lease } = routed;
+  const { address } = ended.attempt.smarthost;
+  const site = siteTrouble(receipt);
+  if (site !== null) {
+    retrying.fails(address, site);
+    return await retrying.unreached(at, routed, site, ended.attempt);
+  }
+  if (receipt.kind === "lost") retrying.loses(address, lease.id, receipt.trouble);
+  else if (receipt.kind !== "unsendable") retrying.works(address);
+  const expired = await retrying.isExpired(lease);
+  const state = { ...retryStateOf(lease.envelope), arrived: await arrivalToNote(lease) };
+  const fates = settleEach(receipt, lease.envelope.toRemote).map((one) =>
+    one.kind === "deferred" && expired ? timedOut(one) : one,
+  );
+  const of = (kind: RecipientOutcome["kind"]) => fates.filter((one) => one.kind === kind);
+  const [delivered, deferred, failed] = [of("delivered"), of("deferred"), of("failed")];
+  const report = { lease, ended };
+  if (failed.length > 0) await tellSender(at, report, failed);
+  await tellRelayed(at, report, delivered);
+  const all = [...state.failed, ...failed];
+  if (deferred.length > 0) {
+    const unknown = receipt.kind === "lost" && receipt.unknown;
+    const { next, ms } = retrying.after(lease.id, { ...state, failed: all }, unknown);
+    const names = deferred.map(({ recipient }) => recipient);
+    await retrying.notes.write(lease, withRetryState(lease.envelope, names, next));
+    tell(at, report, "message.deferred", deferred, {
+      retrySeconds: Math.round(ms / 1000),
+      unknown,
+    });
+    await warnSender(at, retrying, report, deferred);
+  } else {
+    await finish(retrying, lease, all);
+  }
+  if (delivered.length > 0) tell(at, report, "message.delivered", delivered);
+  if (failed.length > 0) tell(at, report, "message.failed", failed);
+  const trouble = troubleOf(receipt);
+  const [worst] = [...failed, ...deferred, ...delivered];
+  const reply = worst?.reply ?? { code: 250, text: "" };
+  const outcome: Forwarded["outcome"] =
+    failed.length > 0 && deferred.length === 0
+      ? { kind: "failed", reason: reasonOf(all), trouble, reply }
+      : deferred.length > 0
+        ? { kind: "deferred", trouble, reply }
+        : { kind: "delivered", reply };
+  return { kind: "over", outcome, next: ended.next };
+}
+
+/** Not a word about the message: the smarthost wants a password or encryption first (RFC 4954 6, RFC 3207 4). */
+function siteTrouble(receipt: Receipt): Trouble | null {
+  if (receipt.kind !== "refused" || receipt.reply.code !== 530) return null;
+  const { step, reply, rejected } = receipt;
+  if (step === "rcpt" && rejected.some((one) => one.reply.code !== 530)) return null;
+  return { kind: "authentication", connected: true, why: reply.text, reply };
+}
+
+/** A message that nobody can be asked about any more: its smarthost has been in trouble for all its time. */
+export async function expire(
+  at: Stations,
+  retrying: Retrying,
+  { lease, ended }: { readonly lease: Lease; readonly ended: Ended },
+  { said, trouble }: { readonly said: Reply; readonly trouble: Trouble | null },
+): Promise<Forwarded> {
+  const failed = lease.envelope.toRemote.map((recipient) =>
+    timedOut({ recipient, kind: "deferred", reply: said, step: null }),
+  );
+  const report = { lease, ended };
+  await tellSender(at, report, failed);
+  const all = [...retryStateOf(lease.envelope).failed, ...failed];
+  await finish(retrying, lease, all);
+  tell(at, report, "message.failed", failed);
+  const outcome = { kind: "failed", reason: reasonOf(all), trouble, reply: said } as const;
+  return { kind: "over", outcome, next: "continue" };
+}
+
+/** Nobody waits any more: the message is removed, or set aside for those who never got it. */
+async function finish(
+  retrying: Retrying,
+  lease: Lease,
+  failed: readonly FailedRecipient[],
+): Promise<void> {
+  if (failed.length === 0) await lease.complete();
+  else await setAside(retrying, lease, reasonOf(failed));
+  retrying.agenda.forget(lease.id);
+  retrying.notes.forget(lease.id);
+}
+
+/** If it cannot be set aside it stays in the queue, but no more for those who have got it. */
+async function setAside(retrying: Retrying, lease: Lease, reason: FailureReason): Promise<void> {
+  const { envelope } = lease;
+  const { recipients } = reason;
+  if (hasRetryState(envelope) || envelope.toRemote.some((one) => !recipients.includes(one))) {
+    await retrying.notes.write(lease, withRetryState(envelope, recipients, UNTRIED));
+  }
+  await lease.fail(reason);
+}
+
+function timedOut({ recipient, reply, step }: RecipientOutcome): RecipientOutcome {
+  const text = `${EXPIRED}${reply.text}`;
+  return { recipient, kind: "failed", reply: { code: reply.code, text }, step };
+}
+
+/** RFC 5321 4.2.1: a session that the smarthost ended, or lost. */
+function troubleOf(receipt: Receipt): Trouble | null {
+  if (receipt.kind === "lost") return receipt.trouble;
+  if (receipt.kind !== "refused" || !receipt.ended) return null;
+  const { reply } = receipt;
+  return { kind: "connection", connected: true, why: reply.text, reply };
+}
+
+function reasonOf(failed: readonly FailedRecipient[]): FailureReason {
+  const texts = new Set(failed.map(({ reply }) => reply.text));
+  const text =
+    texts.size === 1
+      ? [...texts].join("")
+      : failed.map(({ recipient, reply }) => `<${recipient}>: ${reply.text}`).join("\n");
+  const code = Math.max(...failed.map(({ reply }) => reply.code));
+  return { text, code, recipients: failed.map(({ recipient }) => recipient) };
+}
+
+type Told =
+  | { kind: "message.delivered" | "message.failed"; extra?: undefined }
+  | { kind: "message.deferred"; extra: { retrySeconds: number; unknown: boolean } };
+
+function tell(
+  at: Stations,
+  { lease, ended }: { lease: Lease; ended: Ended },
+  kind: Told["kind"],
+  fates: readonly RecipientOutcome[],
+  extra?: { retrySeconds: number; unknown: boolean },
+): void {
+  const to = fates.map(({ recipient }) => recipient);
+  const reply = fates[0]?.reply ?? { code: 0, text: "" };
+  const delivery = deliveryTo(lease.envelope.from, to, ended.attempt, reply, at.clock.monotonic());
+  const { id } = lease;
+  if (kind === "message.deferred") {
+    const { retrySeconds = 0, unknown = false } = extra ?? {};
+    at.journal.tell({ kind, id, delivery, retrySeconds, unknown });
+  } else {
+    at.journal.tell({ kind, id, delivery });
+  }
+}

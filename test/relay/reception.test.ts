@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyEnvelope } from "../../src/core/envelope.ts";
+import type { Submission } from "../../src/core/intake.ts";
+import { systemClock } from "../../src/io/clock.ts";
+import { Agenda } from "../../src/relay/agenda.ts";
+import type { Stations } from "../../src/relay/journey.ts";
+import { Pace } from "../../src/relay/pace.ts";
+import { receptionOpener } from "../../src/relay/reception.ts";
+import { Retrying } from "../../src/relay/retrying.ts";
+import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
+import { stations } from "../support/stations.ts";
+
+const { signal } = new AbortController();
+const PROCESSED = { code: 250, text: "message processed" };
+
+function submission(): Submission {
+  return {
+    envelope: { ...emptyEnvelope, from: "a@b.test", toRemote: ["c@d.test"] },
+    content: { chunks: [Buffer.from("one\r\n")], refusal: () => null },
+    peer: { address: "127.0.0.1", port: 1 },
+    account: "",
+    tls: "",
+  };
+}
+
+/** A session whose messages are forwarded before they are answered. */
+function immediate(at: Stations, transport: ScriptedTransport) {
+  const open = receptionOpener({
+    at,
+    immediate: async () => transport,
+    onClosed: () => undefined,
+  });
+  return open({ address: "127.0.0.1", port: 1 });
+}
+
+test("a client of an immediate session does not wait for a turn: the message is in the queue, and a run waits", async () => {
+  const clock = {
+    ...systemClock,
+    sleep: async () => await Promise.reject(new Error("nobody waits")),
+  };
+  const states: string[] = [];
+  const made = stations({
+    pace: new Pace({ count: 1, periodMs: 3_600_000 }, clock),
+    requestRun: () => states.push(...[...made.store.kept.values()].map(({ state }) => state)),
+  });
+  const transport = new ScriptedTransport();
+  await using session = immediate(made.at, transport);
+  assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
+  assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
+  assert.equal(transport.sent.length, 1);
+  assert.deepEqual(states, ["queued"]);
+});
+
+test("a client of an immediate session does not wait for a smarthost that is left alone", async () => {
+  const { at, store } = stations();
+  const agenda = new Agenda({
+    retry: { delaysMs: [60_000], expireMs: 3_600_000 },
+    monotonic: () => 0,
+    random: () => 0.5,
+  });
+  const { journal } = at;
+  const retry = { delaysMs: [60_000], expireMs: 3_600_000 };
+  const retrying = new Retrying({ retry, agenda, journal, now: () => 0 });
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  await using session = immediate({ ...at, retrying }, away);
+  assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
+  assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
+  assert.equal(away.prepared.length, 1);
+  assert.equal(store.kept.size, 2);
+  assert.equal(agenda.next(), 60_000);
+});
