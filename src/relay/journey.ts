@@ -19,7 +19,7 @@ import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts
 import { concludeEach } from "./conclude-each.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Pace } from "./pace.ts";
-import { notSent, type Reached, reach, unreached } from "./reach.ts";
+import { elsewhere, notSent, type Reached, reach, unreached } from "./reach.ts";
 import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 
@@ -265,6 +265,8 @@ export async function forward(
   const { session } = transport;
   const attempt: Attempt = { smarthost: reached.smarthost, session, bytes: 0, started };
   const { receipt, bytes } = await send(lease, transport, signal);
+  const other = elsewhere(at, { routed, reached, outbound }, receipt);
+  if (other !== null) return await forward(at, { ...other, verdict }, outbound, signal);
   const ended = { next, attempt: { ...attempt, bytes } };
   if (at.retrying !== null) return await concludeEach(at, at.retrying, routed, receipt, ended);
   const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);

@@ -1,6 +1,6 @@
 /** On the way to a smarthost: a session with one that can be used, or what becomes of the message without. */
 import { type SettledOutcome, troubled } from "../core/outcome.ts";
-import type { Smarthost, Trouble } from "../core/transport.ts";
+import type { Receipt, Smarthost, Trouble } from "../core/transport.ts";
 import { conclude } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Forwarded, Outbound, Routed, Stations } from "./journey.ts";
@@ -30,6 +30,26 @@ export async function reach(
     last = { smarthost, trouble };
   }
   return last ?? { smarthost: smarthosts[0], trouble: null };
+}
+
+/**
+ * Where a message goes whose connection was lost: to the next smarthost at once, as long as nobody can
+ * have taken it. null when there is none, or none that can be used.
+ */
+export function elsewhere(
+  { retrying, journal }: Stations,
+  { routed, reached, outbound }: { routed: Routed; reached: Reached; outbound: Outbound },
+  receipt: Receipt,
+): Routed | null {
+  if (receipt.kind !== "lost" || receipt.unknown || outbound.soon?.aborted === true) return null;
+  const { address } = reached.smarthost;
+  const [first, ...others] = routed.smarthosts.filter((one) => one.address !== address);
+  if (first === undefined || retrying?.pauseOf([first, ...others]) != null) return null;
+  const { trouble } = receipt;
+  journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
+  if (retrying === null) outbound.unusable.set(address, trouble);
+  else retrying.loses(address, routed.lease.id, trouble);
+  return { ...routed, smarthosts: [first, ...others] };
 }
 
 /** What becomes of a message whose smarthosts cannot be used. */

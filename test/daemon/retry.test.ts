@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
-import { sendMail, TestRelay, until } from "../support/relayd.ts";
+import { sendMail, TestRelay, temporarySpool, until } from "../support/relayd.ts";
+import { putMessage } from "../support/spool-files.ts";
 
 const soon = "--retry=200ms,400ms";
 
@@ -103,6 +104,56 @@ test("--expire sets mail aside that could not be delivered for so long", async (
   await sendMail(relay.port);
   await until(() => relay.files().some((name) => name.endsWith(".bad")));
   assert.match(envelopeOf(relay), /Reason: delivery time expired: never now\r\n/);
+});
+
+test("--expire sets mail aside whose name does not tell when it came, and not before it was tried", async () => {
+  const spool = temporarySpool();
+  putMessage(spool, "a letter");
+  // As old as its files may be: it has come just now.
+  utimesSync(join(spool, "a letter.content"), 1, 1);
+  utimesSync(join(spool, "a letter.envelope"), 1, 1);
+  const smarthost = await openCatcher({ mail: () => "451 never now" });
+  const options = [soon, `--forward-to=${smarthost.address}`, "--forward"];
+  const first = await TestRelay.start([...options, "--expire=1h"], { spool });
+  await first.logged(/deferred \[a letter\]/);
+  await first.end();
+  const [, arrived] = /X-Relayd-Arrived: (\d+)\r\n/.exec(envelopeOf(first)) ?? [];
+  assert.ok(Date.now() / 1000 - Number(arrived) < 3600);
+  const second = await TestRelay.start([...options, "--expire=1s"], { spool });
+  await until(() => second.files().includes("a letter.envelope.bad"));
+  assert.match(envelopeOf(second), /Reason: delivery time expired: never now\r\n/);
+});
+
+test("--forward-to with several smarthosts uses the next when one hangs up on a message", async () => {
+  const [first, second] = [await openCatcher({ data: "close" }), await openCatcher()];
+  const relay = await TestRelay.start([
+    "--retry",
+    `--forward-to=${first.address},${second.address}`,
+    "--forward-on-disconnect",
+  ]);
+  await sendMail(relay.port);
+  await second.caught(1);
+  await until(() => relay.files().length === 0);
+  assert.ok(first.commands.includes("DATA"));
+});
+
+test("--retry pauses a smarthost that hangs up on every message for longer each time, and says so once", async () => {
+  let broken = true;
+  const smarthost = await openCatcher({ mail: () => (broken ? "close" : undefined) });
+  const relay = await TestRelay.start([
+    soon,
+    `--forward-to=${smarthost.address}`,
+    "--forward-on-disconnect",
+  ]);
+  for (let n = 0; n < 5; n++) await sendMail(relay.port);
+  await relay.logged(/paused for/);
+  // In a second pause at the earliest the last two have been tried.
+  await until(() => new Set(relay.log.match(/deferred \[\S+\]/g)).size === 5);
+  broken = false;
+  await until(() => relay.files().length === 0);
+  assert.equal(relay.log.match(/paused for/g)?.length, 1);
+  assert.equal(relay.log.match(/works again/g)?.length, 1);
+  assert.doesNotMatch(relay.log, /error: forwarding/);
 });
 
 test("the schedule survives a restart", async () => {

@@ -617,3 +617,66 @@ test("a run that always has new mail keeps in mind only what is there", async (t
   const sizes = keep.mock.calls.map(({ arguments: [, held] }) => held.size);
   assert.ok(sizes.length > 100 && Math.max(...sizes) < 5, `${Math.max(...sizes)}`);
 });
+
+const twoSmarthosts: Partial<Stations> = {
+  route: ({ clientAccountSelector: account }) => [
+    { address: "first.test:587", account },
+    { address: "second.test:587", account },
+  ],
+};
+
+/** Loses what goes to the first smarthost. */
+function losingFirst(unknown: boolean, second: Receipt = accepted): ScriptedTransport {
+  const transport: ScriptedTransport = new ScriptedTransport(() =>
+    transport.prepared.at(-1)?.address.startsWith("first") === true ? lost(unknown) : second,
+  );
+  return transport;
+}
+
+test("a message that the first smarthost hangs up on goes to the next one at once", async () => {
+  const { at, store, agenda } = house(twoSmarthosts);
+  for (let n = 0; n < 5; n++) store.put();
+  const transport = losingFirst(false);
+  await run(at, async () => transport);
+  assert.equal(store.kept.size, 0);
+  // Three times the first was tried.
+  assert.equal(transport.sent.length, 8);
+  assert.ok(agenda.pausedFor("first.test:587") !== null);
+});
+
+test("a message that the first smarthost may have taken goes nowhere else", async () => {
+  const { at, store } = house(twoSmarthosts);
+  const id = store.put();
+  const transport = losingFirst(true);
+  await run(at, async () => transport);
+  assert.equal(transport.sent.length, 1);
+  assert.equal(retryStateOf(store.kept.get(id)?.envelope as Envelope).unknown, 1);
+});
+
+test("a message that every smarthost hangs up on is tried again later, as one attempt", async () => {
+  const { at, store, agenda } = house(twoSmarthosts);
+  const id = store.put();
+  const transport = losingFirst(false, lost(false));
+  await run(at, async () => transport);
+  assert.equal(transport.sent.length, 2);
+  assert.equal(retryStateOf(store.kept.get(id)?.envelope as Envelope).tries, 1);
+  assert.equal(agenda.next(), MINUTE);
+});
+
+test("the next smarthost is used without --retry, too, and a client filter is asked once", async () => {
+  let asked = 0;
+  const filter: Stations["openClientFilter"] = () => ({
+    run: async () => {
+      asked += 1;
+      return { kind: "pass", next: "continue" };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  const { at, store } = house({ ...twoSmarthosts, retrying: null, openClientFilter: filter });
+  store.put();
+  store.put();
+  const transport = losingFirst(false);
+  await run(at, async () => transport);
+  assert.equal(store.kept.size, 0);
+  assert.deepEqual([transport.sent.length, asked], [3, 2]);
+});
