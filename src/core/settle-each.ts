@@ -19,7 +19,7 @@ export function settleEach(receipt: Receipt, recipients: readonly string[]): Rec
     case "accepted":
       return recipients.map(
         (recipient) =>
-          refusalOf(recipient, receipt.rejected) ?? {
+          beyondMany(refusalOf(recipient, receipt.rejected)) ?? {
             recipient,
             kind: "delivered",
             reply: receipt.reply,
@@ -78,6 +78,14 @@ function refusalOf(
   const refusal = refusals.find((one) => one.recipient === recipient);
   if (refusal === undefined) return null;
   return { recipient, kind: verdict(refusal.reply), reply: refusal.reply, step: "rcpt" };
+}
+
+/** RFC 5321 4.5.3.1.10: who is one too many beside others gets it with the next attempt. */
+function beyondMany(outcome: RecipientOutcome | null): RecipientOutcome | null {
+  if (outcome === null || !/^5\.5\.3\b|\btoo many recipients\b/i.test(outcome.reply.text)) {
+    return outcome;
+  }
+  return { ...outcome, kind: "deferred" };
 }
 
 function verdict({ code }: Reply): "deferred" | "failed" {

@@ -3,6 +3,7 @@ import type { Reply } from "../core/reply.ts";
 import {
   type FailedRecipient,
   hasRetryState,
+  type RetryState,
   retryStateOf,
   UNTRIED,
   withRetryState,
@@ -33,42 +34,73 @@ export async function concludeEach(
   }
   if (receipt.kind === "lost") retrying.loses(address, lease.id, receipt.trouble);
   else if (receipt.kind !== "unsendable") retrying.works(address);
+  const subject = { lease, ended };
+  const fates = await fatesOf(retrying, lease, receipt);
+  const { delivered, deferred, failed } = fates;
+  if (failed.length > 0) await tellSender(at, subject, failed);
+  await tellRelayed(at, subject, delivered);
+  const all = [...retryStateOf(lease.envelope).failed, ...failed];
+  if (deferred.length === 0) await finish(retrying, lease, all);
+  else await putOff(at, retrying, subject, fates);
+  if (delivered.length > 0) tell(at, subject, "message.delivered", delivered);
+  if (failed.length > 0) tell(at, subject, "message.failed", failed);
+  const outcome = outcomeOf(fates, all, troubleOf(receipt));
+  return { kind: "over", outcome, next: ended.next };
+}
+
+interface Fates {
+  readonly delivered: readonly RecipientOutcome[];
+  readonly deferred: readonly RecipientOutcome[];
+  readonly failed: readonly RecipientOutcome[];
+  /** Nobody knows whether the smarthost took it. */
+  readonly unknown: boolean;
+}
+
+async function fatesOf(retrying: Retrying, lease: Lease, receipt: Receipt): Promise<Fates> {
   const expired = await retrying.isExpired(lease);
-  const state = { ...retryStateOf(lease.envelope), arrived: await arrivalToNote(lease) };
   const fates = settleEach(receipt, lease.envelope.toRemote).map((one) =>
     one.kind === "deferred" && expired ? timedOut(one) : one,
   );
   const of = (kind: RecipientOutcome["kind"]) => fates.filter((one) => one.kind === kind);
-  const [delivered, deferred, failed] = [of("delivered"), of("deferred"), of("failed")];
-  const report = { lease, ended };
-  if (failed.length > 0) await tellSender(at, report, failed);
-  await tellRelayed(at, report, delivered);
-  const all = [...state.failed, ...failed];
-  if (deferred.length > 0) {
-    const unknown = receipt.kind === "lost" && receipt.unknown;
-    const { next, ms } = retrying.after(lease.id, { ...state, failed: all }, unknown);
-    const names = deferred.map(({ recipient }) => recipient);
-    await retrying.notes.write(lease, withRetryState(lease.envelope, names, next));
-    tell(at, report, "message.deferred", deferred, {
-      retrySeconds: Math.round(ms / 1000),
-      unknown,
-    });
-    await warnSender(at, retrying, report, deferred);
-  } else {
-    await finish(retrying, lease, all);
-  }
-  if (delivered.length > 0) tell(at, report, "message.delivered", delivered);
-  if (failed.length > 0) tell(at, report, "message.failed", failed);
-  const trouble = troubleOf(receipt);
+  const unknown = receipt.kind === "lost" && receipt.unknown;
+  return { delivered: of("delivered"), deferred: of("deferred"), failed: of("failed"), unknown };
+}
+
+/** Somebody waits: the envelope then has those alone, and remembers the others that never got it. */
+async function putOff(
+  at: Stations,
+  retrying: Retrying,
+  subject: { readonly lease: Lease; readonly ended: Ended },
+  { delivered, deferred, failed, unknown }: Fates,
+): Promise<void> {
+  const { lease } = subject;
+  const state = retryStateOf(lease.envelope);
+  const noted: RetryState = {
+    ...state,
+    // Who is left was not to blame for the attempts before: there were too many at a time.
+    tries: delivered.length > 0 ? 0 : state.tries,
+    arrived: await arrivalToNote(lease),
+    failed: [...state.failed, ...failed],
+  };
+  const warnAfter = at.reporter === null ? null : at.delayWarningSeconds;
+  const { next, ms } = await retrying.after(lease, noted, { unknown, warnAfter });
+  const names = deferred.map(({ recipient }) => recipient);
+  await retrying.notes.write(lease, withRetryState(lease.envelope, names, next));
+  const retrySeconds = Math.round(ms / 1000);
+  tell(at, subject, "message.deferred", deferred, { retrySeconds, unknown });
+  await warnSender(at, retrying, subject, deferred);
+}
+
+function outcomeOf(
+  { delivered, deferred, failed }: Fates,
+  all: readonly FailedRecipient[],
+  trouble: Trouble | null,
+): Forwarded["outcome"] {
   const [worst] = [...failed, ...deferred, ...delivered];
   const reply = worst?.reply ?? { code: 250, text: "" };
-  const outcome: Forwarded["outcome"] =
-    failed.length > 0 && deferred.length === 0
-      ? { kind: "failed", reason: reasonOf(all), trouble, reply }
-      : deferred.length > 0
-        ? { kind: "deferred", trouble, reply }
-        : { kind: "delivered", reply };
-  return { kind: "over", outcome, next: ended.next };
+  if (deferred.length > 0) return { kind: "deferred", trouble, reply };
+  if (failed.length > 0) return { kind: "failed", reason: reasonOf(all), trouble, reply };
+  return { kind: "delivered", reply };
 }
 
 /** Not a word about the message: the smarthost wants a password or encryption first (RFC 4954 6, RFC 3207 4). */

@@ -14,6 +14,8 @@ import type { Attempt } from "./delivery.ts";
 import type { Forwarded, Routed, Stations } from "./journey.ts";
 import { type Ended, warnSender } from "./reporting.ts";
 
+/** Names tell the time in seconds: when so much more has passed a message is as old as it should be. */
+const A_LITTLE_MS = 1000;
 const AFTER_FAULT_MS = 60_000;
 
 export interface RetryingOptions {
@@ -149,12 +151,28 @@ export class Retrying {
     this.agenda.defer(id, AFTER_FAULT_MS);
   }
 
-  /** What to remember of one more attempt. */
-  after(id: MessageId, state: RetryState, unknown: boolean): { next: RetryState; ms: number } {
+  /** What to remember of one more attempt; `warnAfter`: its sender is told when it is so many seconds old, null for never. */
+  async after(
+    lease: Lease,
+    state: RetryState,
+    { unknown, warnAfter }: { readonly unknown: boolean; readonly warnAfter: number | null },
+  ): Promise<{ next: RetryState; ms: number }> {
     const tries = state.tries + 1;
-    const ms = this.agenda.delayAfter(tries, unknown);
-    this.agenda.defer(id, ms);
+    const gap = this.agenda.delayAfter(tries, unknown);
+    const marks = [this.#options.retry.expireMs];
+    if (warnAfter !== null && state.warned === 0) marks.push(warnAfter * 1000);
+    // There is one more attempt when its sender is to be told, so that this does not wait for hours.
+    const ms = unknown ? gap : Math.min(gap, await this.#untilAge(lease, marks));
+    this.agenda.defer(lease.id, ms);
     const next = Math.ceil((this.#options.now() + ms) / 1000);
     return { next: { ...state, tries, next, unknown: state.unknown + (unknown ? 1 : 0) }, ms };
+  }
+
+  /** Milliseconds until it is as old as the next of these ages. */
+  async #untilAge(lease: Lease, ages: readonly number[]): Promise<number> {
+    const arrived = await arrivedAt(lease);
+    if (arrived === null) return Number.POSITIVE_INFINITY;
+    const age = this.#options.now() - arrived * 1000;
+    return Math.min(...ages.filter((one) => one > age).map((one) => one - age + A_LITTLE_MS));
   }
 }

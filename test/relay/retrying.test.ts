@@ -680,3 +680,50 @@ test("the next smarthost is used without --retry, too, and a client filter is as
   assert.equal(store.kept.size, 0);
   assert.deepEqual([transport.sent.length, asked], [3, 2]);
 });
+
+test("the warning to a sender, and the end, do not wait for the next attempt", async () => {
+  const { at, store, agenda, pass, reports } = house({ delayWarningSeconds: 300 });
+  const id = store.put();
+  const refusing = always(refuses(temporary));
+  await run(at, async () => refusing);
+  pass(MINUTE);
+  await run(at, async () => refusing);
+  // It came at second 1, and this is second 62.
+  assert.equal(agenda.next(), 240_000);
+  pass(240_000);
+  await run(at, async () => refusing);
+  assert.deepEqual(
+    reports.map(({ action }) => action),
+    ["delayed"],
+  );
+  assert.equal(agenda.next(), 10 * MINUTE);
+  pass(5 * DAY - 10 * MINUTE);
+  await run(at, async () => refusing);
+  assert.ok((agenda.next() ?? 0) < 6 * MINUTE);
+  pass(agenda.next() ?? 0);
+  await run(at, async () => refusing);
+  assert.equal(store.kept.get(id)?.state, "bad");
+});
+
+test("a smarthost that takes a few recipients at a time gets the others soon, however many there are", async () => {
+  const { at, store, agenda, pass } = house();
+  const to = Array.from({ length: 7 }, (_, n) => `r${n}@x.test`);
+  store.put({ toRemote: to });
+  const reply = { code: 552, text: "5.5.3 Too many recipients" };
+  const transport = new ScriptedTransport(({ toRemote }) => ({
+    kind: "accepted",
+    reply: { code: 250, text: "ok" },
+    rejected: toRemote.slice(2).map((recipient) => ({ recipient, reply })),
+  }));
+  for (let n = 0; n < 3; n++) {
+    await run(at, async () => transport);
+    assert.equal(agenda.next(), MINUTE);
+    pass(MINUTE);
+  }
+  await run(at, async () => transport);
+  assert.equal(store.kept.size, 0);
+  assert.deepEqual(
+    transport.sent.map(({ toRemote }) => toRemote.length),
+    [7, 5, 3, 1],
+  );
+});
