@@ -41,6 +41,8 @@ export interface DialogueOptions {
   readonly upgrade: () => void;
   /** Says a last word, if it is not "", and ends the session. */
   readonly end: (reply: string, why: string) => void;
+  /** As `end`, after QUIT: nothing more is to come. */
+  readonly quit: (reply: string) => void;
   /** Ends the session at once. */
   readonly destroy: () => void;
 }
@@ -50,6 +52,7 @@ const INPUT_BYTES = 65536;
 
 const GOODBYE = "421 service not available";
 export const SHUTTING_DOWN = "shutting down";
+export const PROTOCOL_DONE = "smtp protocol done";
 
 export class ServerDialogue {
   readonly #options: DialogueOptions;
@@ -207,6 +210,9 @@ export class ServerDialogue {
       case "close":
         end(step.reply, step.why);
         break;
+      case "quit":
+        this.#quit(step.reply);
+        break;
       case "verify":
         this.#wait(this.#verify(step.query));
         break;
@@ -269,6 +275,13 @@ export class ServerDialogue {
     if (this.#over) return;
     this.#options.wire.say(replyText(reply));
     this.#stopWaiting();
+  }
+
+  /** A client that goes on after QUIT is heard out, as one that is thrown out. */
+  #quit(reply: string): void {
+    const { quit, end } = this.#options;
+    if (this.#input.pending === 0) quit(reply);
+    else end(reply, PROTOCOL_DONE);
   }
 
   async #verify(query: RecipientQuery): Promise<void> {

@@ -156,7 +156,7 @@ export class ServerProtocol {
       case "HELO":
         return this.#hello(verb, argument);
       case "QUIT":
-        return { kind: "close", reply: "221 OK", why: "smtp protocol done" };
+        return { kind: "quit", reply: "221 OK" };
       case "RSET":
         this.#reset();
         return reply("250 state reset");

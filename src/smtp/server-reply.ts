@@ -10,6 +10,8 @@ export type ServerStep =
   | { readonly kind: "late reply"; readonly reply: string; readonly delayMs: number }
   /** Says it, if there is anything to say, and ends the session. */
   | { readonly kind: "close"; readonly reply: string; readonly why: string }
+  /** Says it to a client that has nothing more to say, and ends the session. */
+  | { readonly kind: "quit"; readonly reply: string }
   /** Asks the verifier; its answer goes to `verified()`. */
   | { readonly kind: "verify"; readonly query: RecipientQuery }
   /** Waits for it; it goes to `judged()`. */

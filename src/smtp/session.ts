@@ -6,7 +6,12 @@ import type { Reception } from "../core/intake.ts";
 import { localEnd } from "../io/local-end.ts";
 import { type Secured, type ServerKeys, secure } from "../io/server-tls.ts";
 import { Patience } from "./patience.ts";
-import { type DialogueHouse, ServerDialogue, SHUTTING_DOWN } from "./server-dialogue.ts";
+import {
+  type DialogueHouse,
+  PROTOCOL_DONE,
+  ServerDialogue,
+  SHUTTING_DOWN,
+} from "./server-dialogue.ts";
 import { Transcript } from "./transcript.ts";
 import { Wire } from "./wire.ts";
 
@@ -58,6 +63,7 @@ export class Session {
       transcript,
       upgrade: () => this.#upgrade(),
       end: (reply, why) => this.#finishAfter(reply, why),
+      quit: (reply) => this.#quit(reply),
       destroy: () => this.destroy(),
     });
     socket.once("close", () => {
@@ -219,6 +225,13 @@ export class Session {
     this.#wire.say(reply);
     this.#finish(why);
     this.#wire.end(this.#house.rules.config.smtp.linger);
+  }
+
+  /** As `#finishAfter`, for a client that has quit: with nothing left to read no reset can cost it our last words. */
+  #quit(reply: string): void {
+    this.#wire.say(reply);
+    this.#finish(PROTOCOL_DONE);
+    this.#wire.close(this.#house.rules.config.smtp.linger);
   }
 
   #finish(why: string): void {

@@ -10,6 +10,7 @@ export class Wire {
   readonly #transcript: Transcript;
   #out = "";
   #paused = false;
+  #encrypted = false;
   /** The client does not read our replies. */
   blocked = false;
 
@@ -25,6 +26,7 @@ export class Wire {
   /** From now on everything goes through the encrypted connection. */
   replace(socket: Socket): void {
     this.#socket = socket;
+    this.#encrypted = true;
     this.#paused = false;
     this.blocked = false;
   }
@@ -80,6 +82,13 @@ export class Wire {
     this.#out = "";
     if (linger) this.#socket.resume();
     else this.#socket.destroySoon();
+  }
+
+  /** As `end`, but closes both sides as soon as the last words have left us. TLS has more to say than we know of. */
+  close(linger: boolean): void {
+    if (!this.#encrypted) this.flush();
+    if (this.#encrypted || this.#socket.writableLength > 0) this.end(linger);
+    else this.#socket.destroy();
   }
 
   destroy(): void {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Submission } from "../../src/core/intake.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
 import {
   gather,
@@ -22,6 +23,33 @@ async function inData(address: string): Promise<RawClient> {
   for (let i = 0; i < 5; i += 1) await client.reply();
   return client;
 }
+
+test("a client that has quit takes no place any more, although it does not close its side", async () => {
+  const connections = { inAll: 1, perClient: 0 };
+  // With a clock that stands still, no patience ever ends.
+  const clock = { ...systemClock, monotonic: () => 0 };
+  await using listening = await testListener({ clock, config: { connections } });
+  await using client = await RawClient.connect(listening.address);
+  await client.reply();
+  client.send("QUIT\r\n");
+  assert.equal(await client.rest(), "221 OK\r\n");
+  await using next = await RawClient.connect(listening.address);
+  assert.match(await next.reply(), /^220 /);
+});
+
+test("a client that goes on after QUIT has its last reply, and no reset", async () => {
+  await using listening = await testListener();
+  await using client = await RawClient.connect(listening.address);
+  const errors: unknown[] = [];
+  client.socket.on("error", (error) => errors.push(error));
+  await client.reply();
+  client.send(`QUIT\r\n${"NOOP\r\n".repeat(100_000)}`);
+  assert.equal(await client.rest(), "221 OK\r\n");
+  client.send("NOOP\r\n");
+  client.half();
+  await once(client.socket, "close");
+  assert.deepEqual(errors, []);
+});
 
 test("a line of a megabyte is answered 500 at its end, and the session goes on", async () => {
   await using listening = await testListener();
