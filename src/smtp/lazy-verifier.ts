@@ -1,13 +1,18 @@
 /** The address verifier of one session: opened at its first question, disposed of when the session is over. */
 import { describeError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
-import type { RecipientQuery, SessionVerifier, Verification } from "../core/verifier.ts";
+import {
+  acceptAll,
+  type RecipientQuery,
+  type SessionVerifier,
+  type Verification,
+} from "../core/verifier.ts";
 
 export class LazyVerifier {
   readonly #open: () => SessionVerifier;
   readonly #journal: Journal;
-  /** Aborted with the session: nobody waits for an answer then. */
-  readonly #end = new AbortController();
+  /** Aborted with the session: nobody waits for an answer then. null until there was a question that takes time. */
+  #end: AbortController | null = null;
   #verifier: SessionVerifier | null = null;
   #waiting = 0;
 
@@ -16,15 +21,25 @@ export class LazyVerifier {
     this.#journal = journal;
   }
 
-  /** Never fails: what goes wrong is our trouble, and the client may try again. */
-  async ask(query: RecipientQuery): Promise<Verification> {
-    this.#waiting += 1;
+  /** At once where everybody is accepted. Never fails: what goes wrong is our trouble, and the client may try again. */
+  ask(query: RecipientQuery): Verification | Promise<Verification> {
     try {
       this.#verifier ??= this.#open();
-      return await this.#verifier.verify(query, this.#end.signal);
     } catch (error) {
-      const reply = { code: 450, text: "cannot verify" };
-      return { kind: "refuse", reply, reason: describeError(error) };
+      return cannotVerify(error);
+    }
+    return this.#verifier === acceptAll
+      ? { kind: "remote", address: query.recipient }
+      : this.#askLater(this.#verifier, query);
+  }
+
+  async #askLater(verifier: SessionVerifier, query: RecipientQuery): Promise<Verification> {
+    this.#waiting += 1;
+    this.#end ??= new AbortController();
+    try {
+      return await verifier.verify(query, this.#end.signal);
+    } catch (error) {
+      return cannotVerify(error);
     } finally {
       this.#waiting -= 1;
     }
@@ -33,7 +48,7 @@ export class LazyVerifier {
   /** Never fails. */
   async close(): Promise<void> {
     // Not for nothing: making the reason of an abort costs more than the rest of a session's end.
-    if (this.#waiting > 0) this.#end.abort();
+    if (this.#waiting > 0) this.#end?.abort();
     try {
       await this.#verifier?.[Symbol.asyncDispose]();
     } catch (error) {
@@ -41,4 +56,9 @@ export class LazyVerifier {
       this.#journal.tell({ kind: "note", level: "warning", detail: false, text });
     }
   }
+}
+
+function cannotVerify(error: unknown): Verification {
+  const reply = { code: 450, text: "cannot verify" };
+  return { kind: "refuse", reply, reason: describeError(error) };
 }

@@ -8,7 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Peer } from "../core/events.ts";
 import type { Reception } from "../core/intake.ts";
 import type { Reply } from "../core/reply.ts";
-import type { RecipientQuery, SessionVerifier } from "../core/verifier.ts";
+import type { RecipientQuery, SessionVerifier, Verification } from "../core/verifier.ts";
 import type { Encryption } from "../io/server-tls.ts";
 import { ContentDesk } from "./content-desk.ts";
 import { LazyVerifier } from "./lazy-verifier.ts";
@@ -214,7 +214,7 @@ export class ServerDialogue {
         this.#quit(step.reply);
         break;
       case "verify":
-        this.#wait(this.#verify(step.query));
+        this.#verify(step.query);
         break;
       case "judge":
         this.#busy = true;
@@ -284,8 +284,13 @@ export class ServerDialogue {
     else end(reply, PROTOCOL_DONE);
   }
 
-  async #verify(query: RecipientQuery): Promise<void> {
-    const answer = await this.#verifier.ask(query);
+  #verify(query: RecipientQuery): void {
+    const answer = this.#verifier.ask(query);
+    if (answer instanceof Promise) this.#wait(answer.then((later) => this.#verified(later)));
+    else this.#verified(answer);
+  }
+
+  #verified(answer: Verification): void {
     if (!this.#over) this.#do(this.#protocol.verified(answer));
   }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { SessionVerifier, Verification } from "../../src/core/verifier.ts";
+import { silentJournal } from "../../src/core/events.ts";
+import { acceptAll, type SessionVerifier, type Verification } from "../../src/core/verifier.ts";
+import { LazyVerifier } from "../../src/smtp/lazy-verifier.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
 import { testListener } from "../support/smtp-listener.ts";
 
@@ -91,4 +93,11 @@ test("a verifier that aborts ends the session at once, after what was answered b
   const closed = await listening.event("session.closed");
   assert.ok("why" in closed);
   assert.equal(closed.why, "smtp protocol done: address verifier abort");
+});
+
+test("where everybody is accepted nobody is waited for", () => {
+  const verifier = new LazyVerifier(() => acceptAll, silentJournal);
+  const about = { sender: "a@b", client: "/", domain: "x", mechanism: "none", account: "" };
+  const answer = verifier.ask({ recipient: "r@x", ...about });
+  assert.deepEqual(answer, { kind: "remote", address: "r@x" });
 });

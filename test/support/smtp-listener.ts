@@ -103,7 +103,7 @@ export async function testListener(changes: Changes = {}): Promise<TestListener>
     version: "2.6b",
     group: null,
     accounts: nobody,
-    openVerifier: () => ({ ...acceptAll, ...verifier }),
+    openVerifier: () => (verifier === undefined ? acceptAll : { ...acceptAll, ...verifier }),
     gate: null,
     journal: {
       detail: detail ?? false,
