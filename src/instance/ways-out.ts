@@ -6,8 +6,9 @@ import { Agenda } from "../relay/agenda.ts";
 import type { Stations } from "../relay/journey.ts";
 import { Pace } from "../relay/pace.ts";
 import { Retrying } from "../relay/retrying.ts";
+import { Survey } from "../relay/survey.ts";
 
-type WaysOut = Pick<Stations, "route" | "recipients" | "retrying" | "parallel" | "pace">;
+type WaysOut = Pick<Stations, "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey">;
 
 export interface WaysOutOptions {
   readonly journal: Journal;
@@ -31,6 +32,7 @@ export function waysOut(
     retrying: retryingOf(forward, { journal, clock, onPlanned }),
     parallel: forward?.parallel ?? 1,
     pace: new Pace(forward?.rate ?? null, clock),
+    survey: new Survey(clock),
   };
 }
 

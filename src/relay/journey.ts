@@ -22,6 +22,7 @@ import type { Pace } from "./pace.ts";
 import { elsewhere, notSent, type Reached, reach, unreached } from "./reach.ts";
 import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
+import type { Survey } from "./survey.ts";
 
 /** What a journey needs from the rest of the house. */
 export interface Stations {
@@ -39,6 +40,7 @@ export interface Stations {
   /** Connections to one smarthost at a time. */
   readonly parallel: number;
   readonly pace: Pace;
+  readonly survey: Survey;
   /** null: senders are told nothing. */
   readonly reporter: Reporter | null;
   /** A sender is told once of a message that has waited so long; null for never. */

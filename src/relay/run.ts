@@ -108,7 +108,10 @@ export class Run {
     const { retrying, store } = this.#at;
     if (retrying === null || this.#options.soon.aborted) return;
     if (this.#ended) retrying.agenda.rest();
-    else retrying.agenda.left(await store.ready());
+    else {
+      const ready = await store.ready();
+      this.#at.survey.look(() => retrying.agenda.left(ready));
+    }
   }
 
   get #over(): boolean {
@@ -116,13 +119,16 @@ export class Run {
   }
 
   async #passes(router: Filter | null): Promise<void> {
+    if (!this.#options.forced) await this.#at.survey.turn(this.#options.soon);
     this.#more = false;
     // Before the look into the queue: what comes back from a lane after it is in neither.
     const held = new Set(this.#held);
     const ready = await this.#at.store.ready();
-    this.#at.retrying?.agenda.keep(ready, held);
-    this.#forgetGone(ready, held);
-    let left = ready.filter((id) => this.#isWanted(id));
+    let left = this.#at.survey.look(() => {
+      this.#at.retrying?.agenda.keep(ready, held);
+      this.#forgetGone(ready, held);
+      return ready.filter((id) => this.#isWanted(id));
+    });
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
       if (left.length === 0) break;

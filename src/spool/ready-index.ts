@@ -3,12 +3,15 @@ import type { MessageId } from "../core/message-id.ts";
 
 export class ReadyIndex {
   #sorted: MessageId[] = [];
+  /** What is before it has been deleted: a queue is emptied from its front. */
+  #start = 0;
   #members = new Set<MessageId>();
   /** True while somebody may hold the array itself. */
   #shared = false;
 
   /** In byte order. Never changes under whoever holds it. */
   snapshot(): readonly MessageId[] {
+    if (this.#start > 0) this.#copy();
     this.#shared = true;
     return this.#sorted;
   }
@@ -26,7 +29,9 @@ export class ReadyIndex {
   }
 
   delete(id: MessageId): void {
-    if (this.#members.delete(id)) this.#own().splice(this.#place(id), 1);
+    if (!this.#members.delete(id)) return;
+    if (this.#sorted[this.#start] === id) this.#start += 1;
+    else this.#own().splice(this.#place(id), 1);
   }
 
   /** True when there is an id that was not there before. */
@@ -34,19 +39,25 @@ export class ReadyIndex {
     const grown = ids.some((id) => !this.#members.has(id));
     this.#sorted = [...ids].sort(byBytes);
     this.#members = new Set(ids);
+    this.#start = 0;
     this.#shared = false;
     return grown;
   }
 
   #own(): MessageId[] {
-    if (this.#shared) this.#sorted = this.#sorted.slice();
-    this.#shared = false;
+    if (this.#shared || this.#start > this.#sorted.length / 2) this.#copy();
     return this.#sorted;
+  }
+
+  #copy(): void {
+    this.#sorted = this.#sorted.slice(this.#start);
+    this.#start = 0;
+    this.#shared = false;
   }
 
   /** Where it is, or belongs. */
   #place(id: MessageId): number {
-    let low = 0;
+    let low = this.#start;
     let high = this.#sorted.length;
     while (low < high) {
       const middle = (low + high) >>> 1;

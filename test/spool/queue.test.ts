@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import fc from "fast-check";
 import { silentJournal } from "../../src/core/events.ts";
 import type { MessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
@@ -10,6 +11,7 @@ import { nodeDisk } from "../../src/io/node-disk.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
 import { ReadyIndex } from "../../src/spool/ready-index.ts";
 import { storeMessage } from "../support/messages.ts";
+import { property } from "../support/property.ts";
 import { tempSpool } from "../support/temp-spool.ts";
 
 test("ReadyIndex keeps byte order through additions, removals and replacement", () => {
@@ -25,6 +27,45 @@ test("ReadyIndex keeps byte order through additions, removals and replacement", 
   assert.equal(index.replace(["a"] as MessageId[]), false);
   assert.deepEqual(index.snapshot(), ["a"]);
 });
+
+{
+  const id = fc
+    .integer({ min: 0, max: 40 })
+    .map((n) => `m${String(n).padStart(3, "0")}` as MessageId);
+  const step = fc.oneof(
+    fc.record({ what: fc.constantFrom("add" as const, "delete" as const), id }),
+    fc.record({ what: fc.constantFrom("deleteFirst" as const, "snapshot" as const) }),
+    fc.record({ what: fc.constant("replace" as const), ids: fc.uniqueArray(id) }),
+  );
+  property(
+    "ReadyIndex is as a sorted set, and what it gave away never changes",
+    fc.array(step, { maxLength: 200 }),
+    (steps) => {
+      const index = new ReadyIndex();
+      let model = new Set<MessageId>();
+      const given: (readonly [readonly MessageId[], readonly MessageId[]])[] = [];
+      for (const one of steps) {
+        const first = [...model].sort()[0];
+        if (one.what === "add") {
+          assert.equal(index.add(one.id), !model.has(one.id));
+          model.add(one.id);
+        } else if (one.what === "replace") {
+          index.replace(one.ids);
+          model = new Set(one.ids);
+        } else if (one.what === "snapshot") {
+          const expected = [...model].sort();
+          given.push([index.snapshot(), expected]);
+        } else {
+          const gone = one.what === "delete" ? one.id : first;
+          if (gone !== undefined) index.delete(gone);
+          if (gone !== undefined) model.delete(gone);
+        }
+      }
+      for (const [found, expected] of given) assert.deepEqual(found, expected);
+      assert.deepEqual(index.snapshot(), [...model].sort());
+    },
+  );
+}
 
 test("the directory is listed at the start and when others change it, not once per message", async () => {
   await using spool = await tempSpool();

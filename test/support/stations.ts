@@ -5,6 +5,7 @@ import { systemClock } from "../../src/io/clock.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { Pace } from "../../src/relay/pace.ts";
 import { Run, type RunOptions, type RunResult } from "../../src/relay/run.ts";
+import { Survey } from "../../src/relay/survey.ts";
 import { MemoryStore } from "./memory-store.ts";
 
 /** A filter that says the same to every message. */
@@ -32,6 +33,7 @@ export function stations(changes: Partial<Stations> = {}) {
     retrying: null,
     parallel: 1,
     pace: new Pace(null, systemClock),
+    survey: new Survey(systemClock),
     reporter: null,
     delayWarningSeconds: null,
     journal: { tell: (event) => events.push(event), detail: false },
