@@ -17,7 +17,7 @@ export interface RetryState {
   readonly next: number;
   /** Attempts after which nobody knows whether the smarthost took the message. */
   readonly unknown: number;
-  /** When the message came; 0 where its name tells, or nobody has noted it yet. */
+  /** When the message came, or was put back in the queue; 0 where its name tells, or nobody has noted it yet. */
   readonly arrived: number;
   /** When the sender was told that it takes long; 0 for never. */
   readonly warned: number;
@@ -84,6 +84,11 @@ export function withRetryState(
 /** True if the envelope has any such line. */
 export function hasRetryState({ trailer }: Envelope): boolean {
   return trailer.some(isOurs);
+}
+
+/** True if the message has failed before: the reason stays in its envelope when it is put back in the queue. */
+export function wasSetAside({ trailer }: Envelope): boolean {
+  return trailer.some((line) => line.startsWith("X-MailRelay-Reason:"));
 }
 
 /** Seconds since 1970 when the message came, by its name; null when that is not one of ours or E-MailRelay's. */

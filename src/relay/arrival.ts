@@ -1,6 +1,6 @@
 /** When a message came: what --expire and the warnings of delay count from. */
 import { RelayError } from "../core/errors.ts";
-import { arrivalOf, retryStateOf } from "../core/retry-state.ts";
+import { arrivalOf, retryStateOf, wasSetAside } from "../core/retry-state.ts";
 import type { Lease } from "../core/store.ts";
 
 /**
@@ -10,15 +10,25 @@ import type { Lease } from "../core/store.ts";
  * nobody knows.
  */
 export async function arrivedAt(lease: Lease): Promise<number | null> {
-  const named = arrivalOf(lease.id);
-  if (named !== null) return named;
-  const { arrived } = retryStateOf(lease.envelope);
-  return arrived > 0 ? arrived : await changedAt(lease);
+  return arrivalOf(lease.id) ?? notedIn(lease) ?? (await changedAt(lease));
 }
 
-/** What the envelope is to note of it: 0 where the name tells. */
-export async function arrivalToNote(lease: Lease): Promise<number> {
-  return arrivalOf(lease.id) === null ? ((await arrivedAt(lease)) ?? 0) : 0;
+/** Seconds since 1970: what its age counts from. What had failed and was put back in the queue is as good as new. */
+export async function agedFrom(lease: Lease, nowMs: number): Promise<number | null> {
+  const noted = notedIn(lease);
+  if (noted !== null) return noted;
+  return wasSetAside(lease.envelope) ? Math.floor(nowMs / 1000) : await arrivedAt(lease);
+}
+
+/** What the envelope is to note of that: 0 where the name tells. */
+export async function ageToNote(lease: Lease, nowMs: number): Promise<number> {
+  const from = await agedFrom(lease, nowMs);
+  return from === null || from === arrivalOf(lease.id) ? 0 : from;
+}
+
+function notedIn({ envelope }: Lease): number | null {
+  const { arrived } = retryStateOf(envelope);
+  return arrived > 0 ? arrived : null;
 }
 
 async function changedAt(lease: Lease): Promise<number | null> {

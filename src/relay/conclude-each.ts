@@ -11,7 +11,7 @@ import {
 import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { FailureReason, Lease } from "../core/store.ts";
 import type { Receipt, Trouble } from "../core/transport.ts";
-import { arrivalToNote } from "./arrival.ts";
+import { ageToNote } from "./arrival.ts";
 import { deliveryTo } from "./delivery.ts";
 import type { Forwarded, Routed, Stations } from "./journey.ts";
 import { type Ended, EXPIRED, tellRelayed, tellSender, warnSender } from "./reporting.ts";
@@ -79,7 +79,7 @@ async function putOff(
     ...state,
     // Who is left was not to blame for the attempts before: there were too many at a time.
     tries: delivered.length > 0 ? 0 : state.tries,
-    arrived: await arrivalToNote(lease),
+    arrived: await ageToNote(lease, at.clock.now()),
     failed: [...state.failed, ...failed],
   };
   const warnAfter = at.reporter === null ? null : at.delayWarningSeconds;

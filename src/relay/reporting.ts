@@ -7,7 +7,7 @@ import type { RecipientReport, Report } from "../core/report.ts";
 import { retryStateOf, withRetryState } from "../core/retry-state.ts";
 import type { RecipientOutcome } from "../core/settle-each.ts";
 import type { Content, Lease } from "../core/store.ts";
-import { arrivalToNote, arrivedAt } from "./arrival.ts";
+import { agedFrom, ageToNote, arrivedAt } from "./arrival.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Stations } from "./journey.ts";
 import type { Retrying } from "./retrying.ts";
@@ -67,16 +67,17 @@ export async function warnSender(
   deferred: readonly Concerned[],
 ): Promise<void> {
   const { lease } = subject;
-  const now = Math.floor(at.clock.now() / 1000);
+  const nowMs = at.clock.now();
+  const now = Math.floor(nowMs / 1000);
   const envelope = retrying.notes.envelopeOf(lease);
   const state = retryStateOf(envelope);
   const after = at.delayWarningSeconds;
   if (at.reporter === null || after === null || state.warned > 0) return;
-  const arrived = await arrivedAt(lease);
-  if (arrived === null || now - arrived < after) return;
+  const from = await agedFrom(lease, nowMs);
+  if (from === null || now - from < after) return;
   const retriedUntil = await retrying.triedUntil(lease);
   await report(at, subject, { action: "delayed", concerned: deferred, retriedUntil });
-  const noted = { ...state, arrived: await arrivalToNote(lease), warned: now };
+  const noted = { ...state, arrived: await ageToNote(lease, nowMs), warned: now };
   await retrying.notes.write(lease, withRetryState(envelope, envelope.toRemote, noted));
 }
 

@@ -2,11 +2,11 @@
 import type { RetryConfig } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageId } from "../core/message-id.ts";
-import { type RetryState, retryStateOf } from "../core/retry-state.ts";
+import { type RetryState, retryStateOf, wasSetAside, withRetryState } from "../core/retry-state.ts";
 import type { Lease } from "../core/store.ts";
 import type { Smarthost, Trouble } from "../core/transport.ts";
 import type { Agenda } from "./agenda.ts";
-import { arrivedAt } from "./arrival.ts";
+import { agedFrom, ageToNote } from "./arrival.ts";
 import { AttemptNotes } from "./attempt-notes.ts";
 import { conclude } from "./conclude.ts";
 import { expire } from "./conclude-each.ts";
@@ -79,14 +79,14 @@ export class Retrying {
 
   /** True if the message has waited as long as it may. */
   async isExpired(lease: Lease): Promise<boolean> {
-    const arrived = await arrivedAt(lease);
-    return arrived !== null && this.#options.now() - arrived * 1000 > this.#options.retry.expireMs;
+    const from = await agedFrom(lease, this.#options.now());
+    return from !== null && this.#options.now() - from * 1000 > this.#options.retry.expireMs;
   }
 
   /** Seconds since 1970; null when nobody knows when the message came. */
   async triedUntil(lease: Lease): Promise<number | null> {
-    const arrived = await arrivedAt(lease);
-    return arrived === null ? null : arrived + Math.round(this.#options.retry.expireMs / 1000);
+    const from = await agedFrom(lease, this.#options.now());
+    return from === null ? null : from + Math.round(this.#options.retry.expireMs / 1000);
   }
 
   /** After a start: true if the envelope says that it is too early, which the agenda then knows. */
@@ -141,9 +141,20 @@ export class Retrying {
     ended: Ended,
   ): Promise<void> {
     this.agenda.defer(lease.id, ms);
+    await this.#noteNewAge(lease);
     const reply = { code: 0, text: why };
     const waiting = lease.envelope.toRemote.map((recipient) => ({ recipient, reply, step: null }));
     await warnSender(at, this, { lease, ended }, waiting);
+  }
+
+  /** What was put back in the queue is new from now on, though its smarthost is away. */
+  async #noteNewAge(lease: Lease): Promise<void> {
+    const envelope = this.notes.envelopeOf(lease);
+    const state = retryStateOf(envelope);
+    if (state.arrived > 0 || !wasSetAside(envelope)) return;
+    const arrived = await ageToNote(lease, this.#options.now());
+    const noted = withRetryState(envelope, envelope.toRemote, { ...state, arrived });
+    await this.notes.write(lease, noted);
   }
 
   /** After a fault of our own. */
@@ -170,9 +181,9 @@ export class Retrying {
 
   /** Milliseconds until it is as old as the next of these ages. */
   async #untilAge(lease: Lease, ages: readonly number[]): Promise<number> {
-    const arrived = await arrivedAt(lease);
-    if (arrived === null) return Number.POSITIVE_INFINITY;
-    const age = this.#options.now() - arrived * 1000;
+    const from = await agedFrom(lease, this.#options.now());
+    if (from === null) return Number.POSITIVE_INFINITY;
+    const age = this.#options.now() - from * 1000;
     return Math.min(...ages.filter((one) => one > age).map((one) => one - age + A_LITTLE_MS));
   }
 }

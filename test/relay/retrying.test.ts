@@ -727,3 +727,37 @@ test("a smarthost that takes a few recipients at a time gets the others soon, ho
     [7, 5, 3, 1],
   );
 });
+
+test("what had failed and was put back in the queue is tried for as long as anything new", async () => {
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  const failing: readonly [ScriptedTransport, RegExp][] = [
+    [always(refuses(temporary)), /^delivery time expired: 4\.3\.2 come back/],
+    [away, /^delivery time expired: connect failure/],
+  ];
+  for (const [transport, reason] of failing) {
+    const { at, store, pass, reports, agenda } = house({ delayWarningSeconds: 4 * 3600 });
+    pass(30 * DAY);
+    const id = store.put({
+      trailer: ["X-MailRelay-Reason: nobody", "X-MailRelay-ReasonCode: 550"],
+    });
+    const kept = store.kept.get(id) ?? assert.fail();
+    await run(at, async () => transport);
+    assert.equal(retryStateOf(kept.envelope).arrived, 30 * 86_400 + 2);
+    pass(4 * DAY);
+    await run(at, async () => transport);
+    assert.equal(kept.state, "queued");
+    // Its report has the time when it came first.
+    assert.deepEqual(
+      reports.map(({ action, arrived }) => [action, arrived]),
+      [["delayed", 1]],
+    );
+    pass(DAY + MINUTE);
+    await run(at, async () => transport);
+    assert.equal(kept.state, "bad");
+    assert.match(kept.reason?.text ?? "", reason);
+    assert.equal(agenda.next() === 0, false);
+  }
+});
