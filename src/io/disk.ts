@@ -38,8 +38,8 @@ export interface DiskFile {
   append(bytes: Uint8Array): void;
   /** Appends through the thread pool; for what is large. Await it before the next one. */
   appendLater(bytes: Uint8Array): Promise<void>;
-  /** Everything in the file, at once; for what is small. */
-  readAll(): Buffer;
+  /** Everything in the file, at once; for what is small. `size`: as `facts()` have it, where they were asked. */
+  readAll(size?: number): Buffer;
   /** Fills `buffer` from a position through the thread pool; bytes read, 0 at the end. */
   read(buffer: Uint8Array, position: number): Promise<number>;
   /** Makes the file's bytes survive a power cut. After it failed once, never believe a second call. */

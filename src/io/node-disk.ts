@@ -149,8 +149,8 @@ class NodeFile implements DiskFile {
     for (let done = 0; done < bytes.length; ) done += await this.#writeSome(bytes.subarray(done));
   }
 
-  readAll(): Buffer {
-    const buffer = Buffer.allocUnsafe(this.facts().size);
+  readAll(size = this.facts().size): Buffer {
+    const buffer = Buffer.allocUnsafe(size);
     let done = 0;
     while (done < buffer.length) {
       const count = readSync(this.#fd, buffer, done, buffer.length - done, done);

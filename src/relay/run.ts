@@ -341,6 +341,8 @@ function addressOf(lease: Lease): string {
 }
 
 function laneKey(lease: Lease): string {
+  const { forwardToAddress, clientAccountSelector } = lease.envelope;
+  if (forwardToAddress === "" && clientAccountSelector === "") return USUAL;
   return JSON.stringify([addressOf(lease), lease.envelope.clientAccountSelector]);
 }
 

@@ -125,7 +125,7 @@ function readEnvelope(disk: Disk, name: string): Envelope {
     const { kind, size } = file.facts();
     if (kind !== "file") throw new RelayError("ENVELOPE_SYNTAX", name, "not a regular file");
     if (size > MAX_ENVELOPE_BYTES) throw new RelayError("ENVELOPE_SYNTAX", name, "file too large");
-    return decodeEnvelope(file.readAll(), name);
+    return decodeEnvelope(file.readAll(size), name);
   } finally {
     file.close();
   }
