@@ -9,7 +9,7 @@ import { cannotMount, mounted } from "../support/mounted.ts";
 import { present } from "../support/peer.ts";
 import { dialogue, sendMail, TestRelay, until } from "../support/relayd.ts";
 
-/** Real faults, where `injected.test.ts` has made up ones. */
+/** Real faults, where `injected.test.ts` has made up ones; `storage-disk.test.ts` has those of whole disks. */
 const skip = cannotMount();
 
 const FULL = /^452 4\.3\.1 insufficient system storage$/;
@@ -19,24 +19,6 @@ function limit(relay: TestRelay, what: string): void {
   const { status, stderr } = spawnSync("prlimit", [`--pid=${relay.child.pid}`, what]);
   assert.equal(status, 0, String(stderr));
 }
-
-test("a full disk: 452, nothing left, and service resumes when there is room", {
-  skip,
-}, async () => {
-  using disk = mounted("size=1m");
-  const relay = await TestRelay.start(["--spool-min-free=0"], { spool: disk.spool });
-  const content = `${"x".repeat(70)}\r\n`.repeat(20_000);
-  assert.match(await sendMail(relay.port, { content }), FULL);
-  assert.deepEqual(relay.files(), []);
-  const ballast = join(disk.spool, "ballast");
-  // As much as there is.
-  assert.throws(() => writeFileSync(ballast, Buffer.alloc(2_000_000)), /ENOSPC/);
-  assert.match(await sendMail(relay.port), FULL);
-  assert.deepEqual(relay.files(), ["ballast"]);
-  rmSync(ballast);
-  assert.match(await sendMail(relay.port), /^250 /);
-  assert.equal(await relay.end(), 0);
-});
 
 test("--spool-min-free refuses MAIL before the disk is full, by SIZE too", { skip }, async () => {
   using disk = mounted("size=8m");
@@ -60,70 +42,6 @@ test("the default of --spool-min-free lets a small file system be used", { skip 
   using disk = mounted("size=1m");
   const relay = await TestRelay.start([], { spool: disk.spool });
   assert.match(await sendMail(relay.port), /^250 /);
-});
-
-for (const reserve of [[], ["--spool-min-free=0"]]) {
-  test(`no inodes are left: 452, and service resumes (${reserve.join()})`, { skip }, async () => {
-    using disk = mounted("size=4m,nr_inodes=24");
-    const relay = await TestRelay.start(reserve, { spool: disk.spool });
-    const names = Array.from({ length: 24 }, (_, n) => join(disk.spool, `ballast-${n}`));
-    assert.throws(() => {
-      for (const name of names) writeFileSync(name, "");
-    }, /ENOSPC/);
-    const before = relay.files();
-    const replies = await dialogue(relay.port, [
-      ...["EHLO x", "MAIL FROM:<a@b.c>", "RCPT TO:<d@e.f>", "DATA", "Subject: x\r\n\r\nx\r\n."],
-    ]);
-    assert.ok(replies.some((reply) => FULL.test(reply)));
-    assert.deepEqual(relay.files(), before);
-    for (const name of names) rmSync(name, { force: true });
-    await until(async () => /^250 /.test(await sendMail(relay.port)));
-  });
-}
-
-test("the disk becomes read-only: 451, what waits stays, and both ways resume", {
-  skip,
-}, async () => {
-  using disk = mounted("size=4m");
-  const smarthost = await openCatcher();
-  const relay = await TestRelay.start([`--forward-to=${smarthost.address}`], {
-    spool: disk.spool,
-  });
-  await sendMail(relay.port);
-  const before = relay.files();
-  disk.remount("ro");
-  assert.match(await sendMail(relay.port), TROUBLE);
-  relay.child.kill("SIGUSR1");
-  await relay.logged("read-only file system");
-  assert.deepEqual(relay.files(), before);
-  disk.remount("rw");
-  assert.match(await sendMail(relay.port), /^250 /);
-  relay.child.kill("SIGUSR1");
-  await smarthost.caught(2);
-  await until(() => relay.files().length === 0);
-  assert.equal(smarthost.messages.length, 2);
-});
-
-test("the disk becomes read-only while a message is on its way: it is not sent twice", {
-  skip,
-}, async () => {
-  using disk = mounted("size=4m");
-  const remounted: string[] = [];
-  const smarthost = await openCatcher({
-    dot: () => {
-      if (remounted.length === 0) disk.remount("ro");
-      remounted.push("ro");
-      return undefined;
-    },
-  });
-  const relay = await TestRelay.start([`--forward-to=${smarthost.address}`, "--poll=1"], {
-    spool: disk.spool,
-  });
-  await sendMail(relay.port);
-  await relay.logged("is delivered, but stays for now");
-  disk.remount("rw");
-  await until(() => relay.files().length === 0);
-  assert.equal(smarthost.messages.length, 1);
 });
 
 test("the spool directory is moved away: 451; it comes back: both ways resume", async () => {

@@ -1,27 +1,21 @@
 /** Rounds of a crash test: mail is pumped in, something is killed, started again and drained, and everything is accounted for. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Account, accountFor } from "./accounting.ts";
 import { freePort } from "./catcher.ts";
+import { Children } from "./children.ts";
 import { MailPump, randomFrom } from "./mail-pump.ts";
 import { canConnect, until } from "./relayd.ts";
+import { whateverHappens } from "./whatever-happens.ts";
 
 /** What is killed, and how the mail gets on. */
 export const KINDS = ["daemon", "immediate", "filter", "forwarder", "smarthost"] as const;
 export type Kind = (typeof KINDS)[number];
 
-export interface Account {
-  /** Messages that got a 250. */
-  readonly messages: number;
-  /** Accepted and never forwarded. */
-  readonly lost: readonly string[];
-  readonly altered: readonly string[];
-  /** Forwarded more than once because an answer or a removal was cut off. */
-  readonly duplicated: number;
-  /** Forwarded again after the first one was known to be removed. */
-  readonly unexplained: readonly string[];
+export interface CrashAccount extends Account {
   /** Files in the spool after the drain. */
   readonly left: readonly string[];
   readonly kills: number;
@@ -30,14 +24,17 @@ export interface Account {
 const programs = join(import.meta.dirname, "../../src/bin");
 const PATIENCE = { tries: 400, everyMs: 50 };
 
-export async function crashRound(seed: number, kind: Kind): Promise<Account> {
+export async function crashRound(seed: number, kind: Kind): Promise<CrashAccount> {
   const folder = mkdtempSync(join(tmpdir(), "relayd-crash-"));
+  const clear = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  const done = whateverHappens(clear);
   const round = new Round(folder, kind, randomFrom(seed), await freePort(), await freePort());
   try {
     return await round.run(`r${seed}`);
   } finally {
     await round.end();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+    clear();
+    done();
   }
 }
 
@@ -50,7 +47,7 @@ class Round {
   readonly #random: () => number;
   readonly #port: number;
   readonly #smarthostPort: number;
-  readonly #children = new Set<ChildProcess>();
+  readonly #children = new Children();
   #kills = 0;
 
   constructor(
@@ -74,7 +71,7 @@ class Round {
     writeFileSync(this.#filter, `#!/bin/sh\n${edit}\n`, { mode: 0o755 });
   }
 
-  async run(prefix: string): Promise<Account> {
+  async run(prefix: string): Promise<CrashAccount> {
     const smarthost = await this.#startSmarthost();
     const daemon = await this.#startDaemon();
     const pump = new MailPump(this.#port, { prefix, sessions: 4, random: this.#random });
@@ -95,7 +92,7 @@ class Round {
   }
 
   async end(): Promise<void> {
-    for (const child of [...this.#children]) await this.#ended(child, "SIGKILL");
+    await this.#children.endAll();
   }
 
   /** The one that puts things right may be killed as well. */
@@ -123,34 +120,13 @@ class Round {
       else daemon.kill("SIGUSR1");
       await this.#pause(PATIENCE.everyMs);
     }
-    const code = await this.#ended(daemon, "SIGTERM");
+    const code = await this.#children.end(daemon, "SIGTERM");
     if (code !== 0) throw new Error(`relayd ended with ${code}: ${this.#lastWords()}`);
   }
 
-  #account(pump: MailPump): Account {
-    const first = new Map<string, string>();
-    const confirmed = new Set<string>();
-    const onConnection = new Map<string, string>();
-    const altered: string[] = [];
-    const unexplained: string[] = [];
-    let duplicated = 0;
-    for (const line of readFileSync(this.#record, "utf8").split("\n").slice(0, -1)) {
-      const [connection = "", what, key = "", hash = ""] = line.split(" ");
-      if (what === "next") {
-        confirmed.add(onConnection.get(connection) ?? "");
-        continue;
-      }
-      onConnection.set(connection, key);
-      if (pump.sent.get(key) !== hash) altered.push(key);
-      if (first.has(key)) duplicated += 1;
-      if (confirmed.has(key)) unexplained.push(key);
-      first.set(key, hash);
-    }
+  #account(pump: MailPump): CrashAccount {
     const left = readdirSync(this.#spool).filter((name) => name !== ".relayd");
-    const lost = [...pump.accepted].filter((key) => !first.has(key));
-    const kills = this.#kills;
-    const messages = pump.accepted.size;
-    return { messages, lost, altered, duplicated, unexplained, left, kills };
+    return { ...accountFor(pump, this.#record), left, kills: this.#kills };
   }
 
   #waiting(): number {
@@ -159,7 +135,7 @@ class Round {
 
   async #startSmarthost(): Promise<ChildProcess> {
     const path = join(import.meta.dirname, "recording-smarthost.js");
-    const child = this.#spawnNode([path, String(this.#smarthostPort), this.#record]);
+    const child = this.#children.start([path, String(this.#smarthostPort), this.#record]);
     await until(async () => await canConnect(this.#smarthostPort));
     return child;
   }
@@ -193,27 +169,12 @@ class Round {
 
   #spawn(args: readonly string[]): ChildProcess {
     const common = ["--user=root", "--domain=crash.test", `--spool-dir=${this.#spool}`];
-    return this.#spawnNode([join(programs, "relayd.js"), ...common, ...args]);
-  }
-
-  #spawnNode(args: readonly string[]): ChildProcess {
-    const child = spawn(process.execPath, args, { stdio: "ignore" });
-    this.#children.add(child);
-    child.once("exit", () => this.#children.delete(child));
-    return child;
+    return this.#children.start([join(programs, "relayd.js"), ...common, ...args]);
   }
 
   async #kill(child: ChildProcess): Promise<void> {
     this.#kills += 1;
-    await this.#ended(child, "SIGKILL");
-  }
-
-  async #ended(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
-    const exit = once(child, "exit");
-    child.kill(signal);
-    await exit;
-    return child.exitCode;
+    await this.#children.end(child, "SIGKILL");
   }
 
   async #pause(ms: number): Promise<void> {

@@ -72,7 +72,7 @@ export class MailPump {
       talk.send(Buffer.from(`BDAT ${content.length - middle} LAST\r\n`));
       return await talk.ask(content.subarray(middle));
     }
-    await talk.ask("DATA\r\n");
+    if (!(await talk.ask("DATA\r\n")).startsWith("354")) throw new Error("no data wanted");
     talk.send(content);
     return await talk.ask(".\r\n");
   }

@@ -1,8 +1,10 @@
-/** Small file systems for tests, as root; unmounted and removed when disposed. */
+/** Small file systems for tests, as root; unmounted and removed when disposed, or when the program ends before. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DiskImage } from "./disk-image.ts";
+import { whateverHappens } from "./whatever-happens.ts";
 
 export interface Mounted extends Disposable {
   readonly spool: string;
@@ -12,31 +14,59 @@ export interface Mounted extends Disposable {
 /** For a test's `skip`. */
 export function cannotMount(): string | false {
   if (process.getuid?.() !== 0) return "only root can mount";
-  const probe = mkdtempSync(join(tmpdir(), "relayd-mount-"));
   try {
-    mount("-t", "tmpfs", "-o", "size=64k", "none", probe);
-    unmount(probe);
+    mounted("size=64k")[Symbol.dispose]();
     return false;
   } catch {
     return "may not mount here";
-  } finally {
-    rmSync(probe, { recursive: true, force: true });
+  }
+}
+
+/** For tests that need a file system on a device. */
+export function cannotMountImage(): string | false {
+  if (process.getuid?.() !== 0) return "only root can mount";
+  try {
+    mountedImage({ megabytes: 8 })[Symbol.dispose]();
+    return false;
+  } catch (error) {
+    return `may not mount images here: ${String(error)}`;
   }
 }
 
 /** A tmpfs ("size=1m", "nr_inodes=20") with a spool directory in it. */
 export function mounted(options: string): Mounted {
   const place = mkdtempSync(join(tmpdir(), "relayd-mount-"));
-  mount("-t", "tmpfs", "-o", options, "none", place);
+  const undo = () => {
+    unmount(place);
+    rmSync(place, { recursive: true, force: true });
+  };
+  const undone = whateverHappens(undo);
+  const dispose = () => {
+    undone();
+    undo();
+  };
+  try {
+    mount("-t", "tmpfs", "-o", options, "none", place);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   const spool = join(place, "spool");
   mkdirSync(spool);
   return {
     spool,
     remount: (changed) => mount("-o", `remount,${changed}`, place),
-    [Symbol.dispose]: () => {
-      unmount(place);
-      rmSync(place, { recursive: true, force: true });
-    },
+    [Symbol.dispose]: dispose,
+  };
+}
+
+/** An ext4 in a file, with a spool directory in it. */
+export function mountedImage(size: { megabytes: number; inodes?: number }): Mounted {
+  const image = DiskImage.make(size);
+  return {
+    spool: image.spool,
+    remount: (changed) => mount("-o", `remount,${changed}`, image.place),
+    [Symbol.dispose]: () => image[Symbol.dispose](),
   };
 }
 

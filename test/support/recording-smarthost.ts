@@ -1,7 +1,7 @@
 /**
  * A smarthost that may be killed at any moment, as a program of its own: `<port> <record>`. Before it
- * answers 250 it appends "accepted <connection> <key> <hash>" to the record, and "next <connection>"
- * when the peer goes on after that: then the peer knows, and has removed the message.
+ * answers 250 it appends "<connection> <ms since 1970> accepted <key> <hash>" to the record, and
+ * "<connection> <ms> next" when the peer goes on after that: then the peer knows, and has removed the message.
  */
 import { createHash } from "node:crypto";
 import { openSync, writeSync } from "node:fs";
@@ -70,7 +70,7 @@ function serve(port: number, path: string): void {
     connections += 1;
     const name = `${process.pid}.${connections}`;
     // One call, so that a kill leaves whole lines.
-    new Talk(socket, (line) => writeSync(record, `${name} ${line}\n`));
+    new Talk(socket, (line) => writeSync(record, `${name} ${Date.now()} ${line}\n`));
   }).listen(port, "127.0.0.1");
 }
 

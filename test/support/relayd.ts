@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { freePort } from "./catcher.ts";
+import { whateverHappens } from "./whatever-happens.ts";
 
 /** The compiled programs, beside the compiled tests. */
 export const bin = (name: string): string =>
@@ -14,7 +15,9 @@ export const bin = (name: string): string =>
 /** A directory that is removed after the tests of the file. */
 export function temporary(): string {
   const directory = mkdtempSync(join(tmpdir(), "relayd-test-"));
-  after(() => rmSync(directory, { recursive: true, force: true }));
+  const clear = () => rmSync(directory, { recursive: true, force: true });
+  whateverHappens(clear);
+  after(clear);
   return directory;
 }
 
@@ -75,6 +78,7 @@ export class TestRelay {
     this.child.stderr?.on("data", (data: Buffer) => {
       this.stderr += data.toString("latin1");
     });
+    whateverHappens(() => this.child.kill("SIGKILL"));
     after(() => this.child.kill("SIGKILL"));
   }
 
