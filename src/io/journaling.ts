@@ -44,8 +44,7 @@ export interface BlockFile {
   write(bytes: Uint8Array, position: number): void;
   /** Makes what was written survive a power cut. After it failed once, never believe a second call. */
   sync(): Promise<void>;
-  /** Links 0: somebody has removed it, and it is there only for those who have it open. */
-  facts(): { readonly device: number; readonly inode: number; readonly links: number };
+  facts(): { readonly device: number; readonly inode: number };
   close(): void;
 }
 
@@ -91,8 +90,8 @@ async function preallocate(path: string, bytes: number): Promise<BlockFile> {
     },
     sync: async () => await later((done) => fdatasync(fd, done)),
     facts() {
-      const { dev, ino, nlink } = fstatSync(fd);
-      return { device: dev, inode: ino, links: nlink };
+      const { dev, ino } = fstatSync(fd);
+      return { device: dev, inode: ino };
     },
     close: () => closeSync(fd),
   };

@@ -62,10 +62,10 @@ class FileContent implements Content {
     this.changedMs = changedMs;
   }
 
-  async *bytes(): AsyncGenerator<Uint8Array> {
+  async *bytes(room?: () => Uint8Array): AsyncGenerator<Uint8Array> {
     let position = 0;
     while (position < this.size) {
-      const chunk = await this.#chunkAt(position);
+      const chunk = await this.#chunkAt(position, room);
       if (chunk.length === 0) {
         const why = `content ended after ${position} of ${this.size} bytes`;
         throw new RelayError("SPOOL_IO", this.#name, `cannot read "${this.#name}": ${why}`);
@@ -79,10 +79,11 @@ class FileContent implements Content {
     this.#file.close();
   }
 
-  async #chunkAt(position: number): Promise<Uint8Array> {
+  async #chunkAt(position: number, room?: () => Uint8Array): Promise<Uint8Array> {
     try {
       if (this.size <= CHUNK_BYTES) return this.#file.readAll().subarray(position, this.size);
-      const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, this.size - position));
+      const left = Math.min(CHUNK_BYTES, this.size - position);
+      const buffer = room === undefined ? Buffer.allocUnsafe(left) : room().subarray(0, left);
       return buffer.subarray(0, await this.#file.read(buffer, position));
     } catch (error) {
       throw storageError(error, "read", this.#name);

@@ -11,6 +11,7 @@ import {
   type JournalOwner,
   journalName,
   ownerHere,
+  placeOf,
 } from "./journal-files.ts";
 import { encodeHead, PAGE_BYTES } from "./journal-format.ts";
 import type { ProcessTable } from "./process-table.ts";
@@ -22,6 +23,8 @@ const MIN_FREE_BYTES = 512 * 1024 * 1024;
 export interface Segment {
   readonly name: string;
   readonly file: BlockFile;
+  /** Which file it is: `placeOf()`. */
+  readonly place: string;
   /** "" while it is free. */
   generation: string;
   /** Where the next batch goes. */
@@ -79,6 +82,12 @@ export class JournalFiles {
 
   get spare(): Segment {
     return this.#segments.spare;
+  }
+
+  /** False when the name leads to no file, or to another one. */
+  isThere({ name, place }: Segment): boolean {
+    const facts = this.#options.disk.stat(name);
+    return facts !== null && placeOf(facts) === place;
   }
 
   /** Where others note what they remove. */
@@ -141,7 +150,14 @@ export function newGeneration(): string {
 
 async function newSegment(journaling: Journaling, name: string, size: number): Promise<Segment> {
   const file = await journaling.preallocate(name, size);
-  return { name, file, generation: "", position: PAGE_BYTES, held: new Set() };
+  return {
+    name,
+    file,
+    place: placeOf(file.facts()),
+    generation: "",
+    position: PAGE_BYTES,
+    held: new Set(),
+  };
 }
 
 function makeFolder(disk: Disk, folder: string): void {

@@ -210,9 +210,9 @@ export class CommitJournal {
     const { active } = files;
     if (this.#broken && batch.puts.length > 0) throw new Error("The journal has failed");
     if (!this.#fitsInto(active, batch)) throw new Error("The journal is full");
+    // Without its name nobody would find it after a power cut: removed, or gone with the whole spool.
+    if (!files.isThere(active)) throw new Error("The journal has been removed");
     if (active.generation === "") {
-      // Without its name nobody would find it after a power cut.
-      if (active.file.facts().links === 0) throw new Error("The journal has been removed");
       active.generation = newGeneration();
       files.writeHead(active, active.generation, "used");
     }

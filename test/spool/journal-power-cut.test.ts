@@ -311,6 +311,22 @@ test("replay leaves alone what was changed since, and what others have removed a
   assert.deepEqual(disk.list(".relayd/journal"), []);
 });
 
+test("a journal that has gone, with the whole spool maybe, is not believed", async () => {
+  const disk = new CrashingDisk();
+  const story = newStory();
+  const store = await openOn(disk, processesOf("1"));
+  await engage(store, story);
+  await accept(store, story, 1);
+  const [segment = ""] = disk.list(".relayd/journal").filter((name) => name.endsWith(".a"));
+  disk.rename(`.relayd/journal/${segment}`, "elsewhere");
+  await assert.rejects(accept(store, story, 2));
+  await accept(store, story, 3);
+  for (const survivor of disk.survivors()) {
+    await openOn(survivor, processesOf("2"));
+    assert.deepEqual(judgeOne(survivor, story, 3, story.begun.get(3) ?? assert.fail()), []);
+  }
+});
+
 test("a segment that another process replays is waited for, and not replayed twice", async () => {
   const disk = new CrashingDisk();
   const story = newStory();

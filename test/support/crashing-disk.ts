@@ -205,7 +205,6 @@ export class CrashingDisk implements Disk {
       facts: () => ({
         device: this.#device,
         inode: inode.number,
-        links: this.#names.get(name) === inode ? 1 : 0,
       }),
       close: () => undefined,
     };
