@@ -58,7 +58,11 @@ export interface Content extends AsyncDisposable {
   readonly size: number;
   /** Milliseconds since 1970: it came to where it lies then, or before. Absent where nobody knows. */
   readonly changedMs?: number;
-  bytes(): AsyncIterable<Uint8Array>;
+  /**
+   * `room`, if given, may be asked for a buffer before a chunk is read, which is then a part of it.
+   * Otherwise every chunk has a buffer of its own.
+   */
+  bytes(room?: () => Uint8Array): AsyncIterable<Uint8Array>;
 }
 
 export interface FailureReason {

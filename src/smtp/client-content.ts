@@ -165,11 +165,15 @@ function asBuffer(chunk: Uint8Array): Buffer {
     : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
-/** The content, or an error when there is more or less of it than was promised. */
-export async function* exactly(content: Content): AsyncGenerator<Uint8Array, void, void> {
+/** The content, or an error when there is more or less of it than was promised. `room` as in `Content`. */
+export async function* exactly(
+  content: Content,
+  room?: () => Uint8Array,
+): AsyncGenerator<Uint8Array, void, void> {
   let size = 0;
-  for await (const part of content.bytes()) {
+  for await (const part of content.bytes(room)) {
     size += part.length;
+    if (size > content.size) break;
     yield part;
   }
   if (size !== content.size) {

@@ -20,7 +20,7 @@ import {
 } from "./client-protocol.ts";
 import { Replies } from "./client-replies.ts";
 import { describeTlsError } from "./client-tls.ts";
-import { type LastWords, Upload } from "./client-upload.ts";
+import { type LastWords, ReadBuffers, Upload } from "./client-upload.ts";
 import { Wire } from "./client-wire.ts";
 import { Transcript } from "./transcript.ts";
 
@@ -60,6 +60,7 @@ export class Dialogue {
   readonly #transcript: Transcript;
   readonly #patience: Patience;
   readonly #replies: Replies;
+  readonly #buffers = new ReadBuffers();
   #job: Job | null = null;
   #open = true;
   /** Content is being read and written: no reply may come. */
@@ -296,8 +297,9 @@ export class Dialogue {
     const write = async (pieces: readonly Uint8Array[]): Promise<void> => {
       this.#patience.restart();
       await this.#wire.writeAll(pieces);
+      if (this.#open) this.#patience.restart();
     };
-    return new Upload({ content, transcript: this.#transcript, write });
+    return new Upload({ content, transcript: this.#transcript, buffers: this.#buffers, write });
   }
 
   #sendContent(framing: "dot" | "chunk"): void {

@@ -3,14 +3,34 @@ import type { Content } from "../core/store.ts";
 import { type Chunk, chunks, DotStuffer, exactly } from "./client-content.ts";
 import type { Transcript } from "./transcript.ts";
 
-/** Content is written in pieces of about this size; a message below it goes out in one write with its final dot. */
-const BATCH_BYTES = 65_536;
+/** A message up to this size goes out in one write with its final dot. */
+const WHOLE_BYTES = 65_536;
 const CHUNK_BYTES = 1_000_000;
+const READ_BYTES = 256 * 1024;
+
+/**
+ * Two buffers that large content is read into by turns: one is read into while the other is being
+ * sent. They are used again from message to message, for new ones of this size are what the garbage
+ * collector would be busy with most of the time.
+ */
+export class ReadBuffers {
+  readonly #buffers: Uint8Array[] = [];
+  #turn = 0;
+
+  /** The one that was not returned last. */
+  readonly next = (): Uint8Array => {
+    this.#turn = 1 - this.#turn;
+    this.#buffers[this.#turn] ??= Buffer.allocUnsafeSlow(READ_BYTES);
+    return this.#buffers[this.#turn] ?? Buffer.alloc(0);
+  };
+}
 
 export interface UploadOptions {
   readonly content: Content;
   readonly transcript: Transcript;
-  /** Writes what is not the last of it; resolves when there is room for more. */
+  /** The connection's own. */
+  readonly buffers: ReadBuffers;
+  /** Writes what is not the last of it; resolves when it has been taken over, and its buffers are free again. */
   readonly write: (pieces: readonly Uint8Array[]) => Promise<void>;
 }
 
@@ -45,11 +65,20 @@ export class Upload {
   }
 
   async #sendDots(): Promise<LastWords | null> {
-    const { content, transcript, write } = this.#options;
+    const { content, transcript, buffers, write } = this.#options;
     const stuffer = new DotStuffer(transcript.wanted);
-    for await (const part of exactly(content)) {
+    const large = content.size > WHOLE_BYTES;
+    let left = content.size;
+    let before: Promise<void> | null = null;
+    for await (const part of exactly(content, large ? buffers.next : undefined)) {
       stuffer.add(part);
-      if (stuffer.bytes >= BATCH_BYTES) await write(stuffer.take());
+      left -= part.length;
+      if (large && left > 0) {
+        const now = stuffer.bytes === 0 ? null : write(stuffer.take());
+        // The next chunk is read to where the one before this lies.
+        await before;
+        before = now;
+      }
       if (this.#stopped) return null;
     }
     if (this.#stopped) return null;

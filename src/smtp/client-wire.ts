@@ -4,11 +4,11 @@ import type { Socket } from "node:net";
 export class Wire {
   readonly #socket: Socket;
   #flushed = true;
-  #wake: (() => void) | null = null;
+  /** Those who wait in `writeAll()`, in the order of their writes. */
+  #waiting: (() => void)[] = [];
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("drain", () => this.wake());
     socket.on("close", () => this.wake());
   }
 
@@ -19,7 +19,7 @@ export class Wire {
 
   /** True while `writeAll()` waits for the peer. */
   get blocked(): boolean {
-    return this.#wake !== null;
+    return this.#waiting.length > 0;
   }
 
   /** All in one write. */
@@ -28,33 +28,32 @@ export class Wire {
     this.#put(pieces, this.#onFlushed);
   }
 
-  /** Resolves when there is room for more, or the connection is closed. */
+  /** Resolves when the kernel has taken all of it, or the connection is closed. */
   async writeAll(pieces: readonly Uint8Array[]): Promise<void> {
-    if (this.#put(pieces) || this.#socket.destroyed) return;
+    if (this.#socket.destroyed) return;
     await new Promise<void>((resolve) => {
-      this.#wake = resolve;
+      this.#waiting.push(resolve);
+      this.#put(pieces, () => this.#waiting.shift()?.());
     });
   }
 
   /** Ends the waiting of `writeAll()`. */
   wake(): void {
-    const wake = this.#wake;
-    this.#wake = null;
-    wake?.();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 
   readonly #onFlushed = (error?: Error | null): void => {
     if (!error) this.#flushed = true;
   };
 
-  #put(pieces: readonly Uint8Array[], flushed?: (error?: Error | null) => void): boolean {
+  #put(pieces: readonly Uint8Array[], flushed: (error?: Error | null) => void): void {
     const last = pieces.length - 1;
     if (last > 0) this.#socket.cork();
-    let room = true;
     pieces.forEach((piece, index) => {
-      room = this.#socket.write(piece, index === last ? flushed : undefined);
+      this.#socket.write(piece, index === last ? flushed : undefined);
     });
     if (last > 0) this.#socket.uncork();
-    return room;
   }
 }
