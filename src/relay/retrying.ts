@@ -91,9 +91,11 @@ export class Retrying {
 
   /** After a start: true if the envelope says that it is too early, which the agenda then knows. */
   isEarly(lease: Lease): boolean {
-    const ms = retryStateOf(this.notes.envelopeOf(lease)).next * 1000 - this.#options.now();
+    const { next, tries, unknown } = retryStateOf(this.notes.envelopeOf(lease));
+    const ms = next * 1000 - this.#options.now();
     if (ms <= 0) return false;
-    this.agenda.defer(lease.id, ms);
+    // Longer than its gap only after a clock was set.
+    this.agenda.defer(lease.id, Math.min(ms, this.agenda.delayAfter(tries, unknown > 0)));
     return true;
   }
 

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { openCatcher } from "../support/catcher.ts";
 import { MailPump, randomFrom } from "../support/mail-pump.ts";
-import { present } from "../support/peer.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
 import { sendMail, TestRelay, temporary, until } from "../support/relayd.ts";
 import { makeTestCa } from "../support/test-ca.ts";
@@ -110,50 +109,4 @@ test("a renewed certificate is used after SIGHUP, and no session is dropped for 
   await old.ask("RCPT TO:<d@e.f>");
   await old.ask("DATA");
   assert.match(await old.ask("Subject: x\r\n\r\nx\r\n."), /^250 /);
-});
-
-const library = readdirSync("/usr/lib")
-  .map((folder) => `/usr/lib/${folder}/faketime/libfaketimeMT.so.1`)
-  .find((path) => existsSync(path));
-
-test("the clock jumps an hour both ways: timers, names and order stay", {
-  skip: present("faketime"),
-}, async () => {
-  const offset = join(temporary(), "offset");
-  const setClock = (text: string) => {
-    writeFileSync(`${offset}.new`, text);
-    renameSync(`${offset}.new`, offset);
-  };
-  setClock("+0s");
-  const faked = {
-    LD_PRELOAD: library ?? "",
-    FAKETIME_TIMESTAMP_FILE: offset,
-    FAKETIME_NO_CACHE: "1",
-    FAKETIME_DONT_FAKE_MONOTONIC: "1",
-  };
-  Object.assign(process.env, faked);
-  const smarthost = await openCatcher();
-  const relay = await TestRelay.start([`--forward-to=${smarthost.address}`]);
-  for (const name of Object.keys(faked)) delete process.env[name];
-  await using idle = await RawClient.connect(`127.0.0.1:${relay.port}`);
-  await idle.reply();
-  const order = ["+0s", "+3600s", "-3600s", "+0s", "+3600s"];
-  for (const [n, text] of order.entries()) {
-    setClock(text);
-    assert.match(await sendMail(relay.port, { content: `Subject: ${n}\r\n\r\nx` }), /^250 /);
-  }
-  const seconds = relay.files().map((name) => Number(name.split(".")[2]));
-  const real = Date.now() / 1000;
-  assert.ok(Math.max(...seconds) > real + 3000, "the clock has not jumped");
-  // What was in the past when the clock went back is named after the last second that was.
-  assert.equal(new Set(relay.files()).size, 10);
-  setClock("-3600s");
-  relay.child.kill("SIGUSR1");
-  await smarthost.caught(5);
-  const subjects = smarthost.messages.map(({ content }) => /Subject: (\d)/.exec(content)?.[1]);
-  assert.deepEqual(subjects, ["0", "1", "2", "3", "4"]);
-  await until(() => relay.files().length === 0);
-  // An hour has not passed for those who wait.
-  assert.match(await idle.ask("NOOP"), /^250 /);
-  assert.doesNotMatch(relay.log, /timed out|lost|put back/);
 });
