@@ -2,7 +2,6 @@
  * Carries a conversation out on a socket: writes its steps, hands it the replies, and watches that
  * every reply comes in its turn and in time. What breaks a rule ends the connection; it never counts.
  */
-import { setMaxListeners } from "node:events";
 import type { Socket } from "node:net";
 import { assertNever } from "../core/assert-never.ts";
 import type { Journal, Peer } from "../core/events.ts";
@@ -19,6 +18,7 @@ import {
   unexpected,
 } from "./client-protocol.ts";
 import { Replies } from "./client-replies.ts";
+import { StopSignal } from "./client-stop.ts";
 import { describeTlsError } from "./client-tls.ts";
 import { type LastWords, ReadBuffers, Upload } from "./client-upload.ts";
 import { Wire } from "./client-wire.ts";
@@ -61,6 +61,9 @@ export class Dialogue {
   readonly #patience: Patience;
   readonly #replies: Replies;
   readonly #buffers = new ReadBuffers();
+  readonly #stop = new StopSignal((reason) => {
+    if (this.#job !== null) this.#fail(reason);
+  });
   #job: Job | null = null;
   #open = true;
   /** Content is being read and written: no reply may come. */
@@ -105,13 +108,8 @@ export class Dialogue {
       conversation.lost(connectionTrouble("peer disconnected"), false);
       return;
     }
-    how.signal.throwIfAborted();
-    // Many connections may share the signal that stops them all: that is no leak.
-    setMaxListeners(0, how.signal);
-    const abort = (): void => this.#fail(how.signal.reason);
-    const late = (): void => this.#lose(connectionTrouble(how.overdue));
-    const deadline = how.budgetMs > 0 ? setTimeout(late, how.budgetMs) : null;
-    how.signal.addEventListener("abort", abort, { once: true });
+    this.#stop.obey(how.signal);
+    this.#patience.limit(how.budgetMs, () => this.#lose(connectionTrouble(how.overdue)));
     try {
       await new Promise<void>((over, failed) => {
         this.#job = { conversation, upload: this.#upload(how.content), over, failed };
@@ -119,16 +117,14 @@ export class Dialogue {
         this.#perform(conversation.start());
       });
     } finally {
-      if (deadline !== null) clearTimeout(deadline);
-      how.signal.removeEventListener("abort", abort);
+      this.#patience.unlimited();
     }
   }
 
   /** Gives the socket away; null if anything was heard that nobody asked for. */
   release(): Socket | null {
     if (!this.alive || !this.#replies.empty) return null;
-    this.#patience.stop();
-    this.#open = false;
+    this.#letGoOfAll();
     this.#socket.pause();
     this.#socket.off("data", this.#onData).off("drain", this.#onDrain);
     this.#socket.off("end", this.#onEnd).off("close", this.#onEnd);
@@ -143,10 +139,15 @@ export class Dialogue {
   }
 
   destroy(): void {
-    this.#open = false;
-    this.#patience.stop();
+    this.#letGoOfAll();
     this.#socket.destroy();
     this.#wire.wake();
+  }
+
+  #letGoOfAll(): void {
+    this.#open = false;
+    this.#patience.stop();
+    this.#stop.obey(null);
   }
 
   readonly #onData = (chunk: Buffer): void => {

@@ -1,6 +1,9 @@
 /** The sending side of a connection: few, large writes, no faster than the peer takes them. */
 import type { Socket } from "node:net";
 
+/** Bytes that are sooner copied than handed over in pieces. */
+const SMALL_BYTES = 8192;
+
 export class Wire {
   readonly #socket: Socket;
   #flushed = true;
@@ -49,11 +52,19 @@ export class Wire {
   };
 
   #put(pieces: readonly Uint8Array[], flushed: (error?: Error | null) => void): void {
-    const last = pieces.length - 1;
+    const parts = joinedIfSmall(pieces);
+    const last = parts.length - 1;
     if (last > 0) this.#socket.cork();
-    pieces.forEach((piece, index) => {
-      this.#socket.write(piece, index === last ? flushed : undefined);
+    parts.forEach((part, index) => {
+      this.#socket.write(part, index === last ? flushed : undefined);
     });
     if (last > 0) this.#socket.uncork();
   }
+}
+
+function joinedIfSmall(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+  if (pieces.length < 2) return pieces;
+  let size = 0;
+  for (const piece of pieces) size += piece.length;
+  return size <= SMALL_BYTES ? [Buffer.concat(pieces, size)] : pieces;
 }

@@ -96,6 +96,26 @@ test("a stall in the middle of a message ends at the message time-out when there
   assertLost(receipt, "smtp error: message timeout after 0.2s", true);
 });
 
+test("the message time-out begins anew with each message on a connection", async () => {
+  await using peer = await SmtpPeer.listen(async (connection) => {
+    await connection.greet();
+    for (let count = 0; count < 3; count += 1) {
+      await connection.message();
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      connection.say("250 ok");
+    }
+    await connection.message();
+    await connection.gone();
+  });
+  await using client = testClient({ config: { responseTimeoutMs: 0, messageTimeoutMs: 1000 } });
+  for (let count = 0; count < 3; count += 1) {
+    const { kind } = await client.deliver(peer.address, aMessage);
+    assert.equal(kind, "accepted");
+  }
+  const receipt = await client.deliver(peer.address, aMessage);
+  assertLost(receipt, "smtp error: message timeout after 1s", true);
+});
+
 test("a greeting that does not come is waited for no longer than the prompt time-out", async () => {
   await using peer = await SmtpPeer.listen(async (connection) => {
     await connection.answer("EHLO client.test", "250 peer.test");

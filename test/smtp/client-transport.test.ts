@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { Readable } from "node:stream";
 import { test } from "node:test";
 import { emptyEnvelope } from "../../src/core/envelope.ts";
@@ -205,6 +206,31 @@ test("abort in the middle of a message destroys the connection and rejects", asy
   await client.transport.prepare({ address: peer.address, account: "" }, stop.signal);
   await assert.rejects(client.transport.send(envelope, contentOf("x"), stop.signal), /enough/);
   await peer.done();
+});
+
+test("a connection listens once to the signal of many messages, and no longer than it lasts", async () => {
+  await using peer = await SmtpPeer.listen(async (connection) => {
+    await connection.greet();
+    for (let count = 0; count < 3; count += 1) {
+      await connection.message();
+      connection.say("250 ok");
+    }
+    await connection.answer("QUIT", "221 bye");
+  });
+  await using client = testClient();
+  const { signal } = new AbortController();
+  const listeners = () => getEventListeners(signal, "abort").length;
+  assert.equal(
+    await client.transport.prepare({ address: peer.address, account: "" }, signal),
+    null,
+  );
+  for (let count = 0; count < 3; count += 1) {
+    const receipt = await client.transport.send(envelope, contentOf("x\r\n"), signal);
+    assert.equal(receipt.kind, "accepted");
+    assert.equal(listeners(), 1);
+  }
+  await client.transport.quit();
+  assert.equal(listeners(), 0);
 });
 
 test("abort while connecting rejects", async () => {
