@@ -25,7 +25,7 @@ export interface Submission {
 }
 
 export interface IncomingContent {
-  /** The bytes to store, Received line first. Rejects with ClientGone when the client vanishes. Iterate once, to the end. */
+  /** The bytes to store, Received line first. Rejects with ClientGone when the client vanishes. Iterate once, to the end: what is yielded holds until the next is asked for. */
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /** After the end of `chunks`: why the message cannot be accepted (552, 550 5.6.11, 554 5.4.6), or null. */
   refusal(): Reply | null;

@@ -142,6 +142,7 @@ export class ContentDesk {
     input.advance(end < 0 ? bytes.length : end);
     let room = true;
     for (const piece of reader.content) room = message.push(piece) && room;
+    if (message.streams) input.giveBack();
     if (end >= 0) return END;
     return this.#afterPush(message, room);
   }
@@ -153,6 +154,7 @@ export class ContentDesk {
     let room = true;
     if (count > 0) room = message.push(input.peek().subarray(0, count));
     input.advance(count);
+    if (message.streams) input.giveBack();
     chunk.left -= count;
     if (chunk.left > 0) return this.#afterPush(message, room);
     if (chunk.last) return END;

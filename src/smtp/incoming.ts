@@ -1,13 +1,12 @@
 /** One message on its way in: a few buffers while it is small, a stream with back-pressure when it is not. */
 import { ClientGone, type IncomingContent } from "../core/intake.ts";
 import type { Reply } from "../core/reply.ts";
+import { ContentQueue } from "./content-queue.ts";
 import { HopCounter } from "./hops.ts";
 import { TOO_BIG_TEXT } from "./server-reply.ts";
 
 /** Up to here a message is kept in memory and handed over in one piece. */
-const SMALL_BYTES = 256 * 1024;
-/** So much may wait for the receiver before the client has to. */
-const QUEUE_BYTES = 256 * 1024;
+const SMALL_BYTES = 64 * 1024;
 
 /** Parts of a small message that are kept apart. */
 const MAX_PARTS = 256;
@@ -69,7 +68,8 @@ export class IncomingMessage implements IncomingContent {
 
   /** From now on what comes is passed on at once. `whenRoom` is called each time the receiver has caught up. */
   stream(whenRoom: () => void): void {
-    this.#queue = new ContentQueue(this.#parts.splice(0), whenRoom);
+    this.#queue = new ContentQueue(whenRoom);
+    for (const part of this.#parts.splice(0)) this.#queue.push(part);
   }
 
   /** The client has sent all of it. `bad` is what is wrong with its bytes. */
@@ -85,7 +85,8 @@ export class IncomingMessage implements IncomingContent {
   }
 
   get chunks(): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
-    return this.#queue ?? this.#parts;
+    if (this.#queue !== null) return this.#queue;
+    return this.#parts.length > 1 ? [Buffer.concat(this.#parts)] : this.#parts;
   }
 
   refusal(): Reply | null {
@@ -95,82 +96,5 @@ export class IncomingMessage implements IncomingContent {
     return maxHops > 0 && this.#hops.count > maxHops
       ? { code: 554, text: "5.4.6 too many hops" }
       : null;
-  }
-}
-
-interface Waiter {
-  resolve(result: IteratorResult<Uint8Array, undefined>): void;
-  reject(error: Error): void;
-}
-
-/** A queue of buffers for one reader. */
-class ContentQueue implements AsyncIterableIterator<Uint8Array, undefined> {
-  readonly #parts: Uint8Array[];
-  readonly #whenRoom: () => void;
-  #bytes = 0;
-  #ended = false;
-  #error: Error | null = null;
-  #waiter: Waiter | null = null;
-
-  constructor(parts: Uint8Array[], whenRoom: () => void) {
-    this.#parts = parts;
-    this.#whenRoom = whenRoom;
-    for (const part of parts) this.#bytes += part.length;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** False when the queue is full; what is pushed is kept all the same. */
-  push(bytes: Uint8Array): boolean {
-    if (this.#ended || bytes.length === 0) return true;
-    if (this.#waiter !== null) {
-      this.#waiter.resolve({ done: false, value: bytes });
-      this.#waiter = null;
-      return true;
-    }
-    this.#parts.push(bytes);
-    this.#bytes += bytes.length;
-    return this.#bytes < QUEUE_BYTES;
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#waiter?.resolve({ done: true, value: undefined });
-    this.#waiter = null;
-  }
-
-  fail(error: Error): void {
-    if (this.#ended) return;
-    this.#error = error;
-    this.#parts.length = 0;
-    this.#waiter?.reject(error);
-    this.#waiter = null;
-  }
-
-  next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    if (this.#error !== null) return Promise.reject(this.#error);
-    const value = this.#parts.shift();
-    if (value === undefined) {
-      if (this.#ended) return Promise.resolve({ done: true, value });
-      return new Promise((resolve, reject) => {
-        this.#waiter = { resolve, reject };
-      });
-    }
-    const full = this.#bytes >= QUEUE_BYTES;
-    this.#bytes -= value.length;
-    if (full && this.#bytes < QUEUE_BYTES) this.#whenRoom();
-    return Promise.resolve({ done: false, value });
-  }
-
-  /** The reader wants no more: the rest is thrown away as it comes. */
-  return(): Promise<IteratorResult<Uint8Array, undefined>> {
-    this.#parts.length = 0;
-    this.#ended = true;
-    const full = this.#bytes >= QUEUE_BYTES;
-    this.#bytes = 0;
-    if (full) this.#whenRoom();
-    return Promise.resolve({ done: true, value: undefined });
   }
 }

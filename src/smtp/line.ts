@@ -1,5 +1,7 @@
 /** Command lines out of bytes. Only CRLF ends a line: a bare LF taken for one would let content pass as commands. */
 
+import { giveBack } from "../io/give-back.ts";
+
 const LF = 10;
 const CR = 13;
 const EMPTY = Buffer.alloc(0);
@@ -63,6 +65,15 @@ export class LineReader {
   advance(count: number): void {
     this.#at += count;
     this.#searched = this.#at;
+  }
+
+  /** Gives back the memory of what has been read, if that is all there is; nothing may be a part of it any more. */
+  giveBack(): void {
+    if (this.pending > 0) return;
+    giveBack(this.#bytes);
+    this.#bytes = EMPTY;
+    this.#at = 0;
+    this.#searched = 0;
   }
 
   /** Forgets everything, half lines included. */

@@ -210,6 +210,23 @@ test("a large message passes byte for byte while the receiver is slow", async ()
   assert.ok(got === plain);
 });
 
+test("a message of 64 MB leaves no heap of buffers behind it", async () => {
+  let most = 0;
+  const answer = async ({ content }: Submission) => {
+    for await (const _ of content.chunks) {
+      most = Math.max(most, process.memoryUsage().arrayBuffers);
+    }
+    return { code: 250, text: "message processed" };
+  };
+  await using listening = await testListener({ answer });
+  await using client = await inData(listening.address);
+  const piece = Buffer.alloc(64 * 1024, `${"x".repeat(62)}\r\n`);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 0; i < 1024; i += 1) client.send(piece);
+  assert.equal(await client.ask("."), "250 message processed");
+  assert.ok(most - before < 2 * 1024 * 1024, `${most - before} bytes more`);
+});
+
 test("a receiver that gives up early has its answer sent after the end of the message", async () => {
   const answer = async ({ content }: Submission) => {
     for await (const _ of content.chunks) break;
