@@ -165,7 +165,10 @@ function asBuffer(chunk: Uint8Array): Buffer {
     : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
-/** The content, or an error when there is more or less of it than was promised. `room` as in `Content`. */
+/** So much at a time has to be taken by the peer within the time for a reply. */
+export const PART_BYTES = 256 * 1024;
+
+/** The content in parts of that size at most, or an error when there is more or less of it than was promised. `room` as in `Content`. */
 export async function* exactly(
   content: Content,
   room?: () => Uint8Array,
@@ -174,7 +177,9 @@ export async function* exactly(
   for await (const part of content.bytes(room)) {
     size += part.length;
     if (size > content.size) break;
-    yield part;
+    for (let at = 0; at < part.length; at += PART_BYTES) {
+      yield part.subarray(at, at + PART_BYTES);
+    }
   }
   if (size !== content.size) {
     const found = `expected ${content.size} bytes, found ${size}`;

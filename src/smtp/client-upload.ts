@@ -1,12 +1,11 @@
 /** The content of one message on its way to the peer, in one piece or chunk by chunk. */
 import type { Content } from "../core/store.ts";
-import { type Chunk, chunks, DotStuffer, exactly } from "./client-content.ts";
+import { type Chunk, chunks, DotStuffer, exactly, PART_BYTES } from "./client-content.ts";
 import type { Transcript } from "./transcript.ts";
 
 /** A message up to this size goes out in one write with its final dot. */
 const WHOLE_BYTES = 65_536;
 const CHUNK_BYTES = 1_000_000;
-const READ_BYTES = 256 * 1024;
 
 /**
  * Two buffers that large content is read into by turns: one is read into while the other is being
@@ -20,7 +19,7 @@ export class ReadBuffers {
   /** The one that was not returned last. */
   readonly next = (): Uint8Array => {
     this.#turn = 1 - this.#turn;
-    this.#buffers[this.#turn] ??= Buffer.allocUnsafeSlow(READ_BYTES);
+    this.#buffers[this.#turn] ??= Buffer.allocUnsafeSlow(PART_BYTES);
     return this.#buffers[this.#turn] ?? Buffer.alloc(0);
   };
 }

@@ -64,6 +64,31 @@ async function upload(content: Content, buffers: ReadBuffers): Promise<string> {
   return sent.join("");
 }
 
+test("Upload hands on content that lies in memory in parts that a slow peer can take in time", async () => {
+  const text = "x\r\n".repeat(250_000);
+  const content = readInto(text, text.length);
+  const sizes: number[] = [];
+  const transcript = new Transcript(silentJournal, { address: "/", port: 0 });
+  const write = async (pieces: readonly Uint8Array[]): Promise<void> => {
+    sizes.push(Buffer.concat(pieces).length);
+  };
+  const whole: Content = {
+    ...content,
+    bytes: () => content.bytes(() => Buffer.alloc(text.length)),
+  };
+  const options = { content: whole, transcript, buffers: new ReadBuffers(), write };
+  const last = await new Upload(options).send("dot");
+  sizes.push(Buffer.concat(last?.pieces ?? []).length);
+  assert.deepEqual(
+    sizes.map((size) => size <= 256 * 1024 + 3),
+    [true, true, true],
+  );
+  assert.equal(
+    sizes.reduce((sum, size) => sum + size, 0),
+    text.length + 3,
+  );
+});
+
 async function staysWhole(count: number, step: number): Promise<void> {
   const buffers = new ReadBuffers();
   const text = lines(count);
