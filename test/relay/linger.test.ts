@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Linger } from "../../src/relay/linger.ts";
+
+function lingering() {
+  const time = { ms: 1000 };
+  const rings: (() => void)[] = [];
+  const linger = new Linger({
+    now: () => 0,
+    monotonic: () => time.ms,
+    sleep: async (ms, signal) => {
+      await new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve());
+        rings.push(() => {
+          time.ms += ms;
+          resolve();
+        });
+      });
+    },
+  });
+  return { time, rings, linger };
+}
+
+const turn = async () => await new Promise(setImmediate);
+
+test("Linger pays for a run that follows another one closely", () => {
+  const { time, linger } = lingering();
+  assert.equal(linger.pays(), false);
+  linger.ended();
+  time.ms += 499;
+  assert.equal(linger.pays(), true);
+  time.ms += 1;
+  assert.equal(linger.pays(), false);
+});
+
+test("Linger waits until there is more, not for every wake", async () => {
+  const { linger, rings } = lingering();
+  let more = false;
+  let over = false;
+  const waiting = linger.wait(() => more, new AbortController().signal).then(() => (over = true));
+  linger.wake();
+  await turn();
+  assert.equal(over, false);
+  more = true;
+  linger.wake();
+  await waiting;
+  assert.equal(rings.length, 1, "one timer");
+});
+
+test("Linger waits no longer than its time, and ends with the signal", async () => {
+  const { linger, rings } = lingering();
+  const never = () => false;
+  const waiting = linger.wait(never, new AbortController().signal);
+  rings[0]?.();
+  await waiting;
+  const end = new AbortController();
+  const other = linger.wait(never, end.signal);
+  end.abort();
+  await other;
+});
