@@ -267,7 +267,7 @@ export async function forward(
   const { session } = transport;
   const attempt: Attempt = { smarthost: reached.smarthost, session, bytes: 0, started };
   const { receipt, bytes } = await send(lease, transport, signal);
-  const other = elsewhere(at, { routed, reached, outbound }, receipt);
+  const other = await elsewhere(at, { routed, reached, outbound }, receipt, signal);
   if (other !== null) return await forward(at, { ...other, verdict }, outbound, signal);
   const ended = { next, attempt: { ...attempt, bytes } };
   if (at.retrying !== null) return await concludeEach(at, at.retrying, routed, receipt, ended);

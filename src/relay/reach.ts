@@ -34,20 +34,28 @@ export async function reach(
 
 /**
  * Where a message goes whose connection was lost: to the next smarthost at once, as long as nobody can
- * have taken it. null when there is none, or none that can be used.
+ * have taken it. null when there is none, or none that can be used: then it was lost here.
  */
-export function elsewhere(
-  { retrying, journal }: Stations,
+export async function elsewhere(
+  at: Stations,
   { routed, reached, outbound }: { routed: Routed; reached: Reached; outbound: Outbound },
   receipt: Receipt,
-): Routed | null {
+  signal: AbortSignal,
+): Promise<Routed | null> {
   if (receipt.kind !== "lost" || receipt.unknown || outbound.soon?.aborted === true) return null;
+  const { retrying } = at;
+  const { unusable } = outbound;
   const { address } = reached.smarthost;
   const [first, ...others] = routed.smarthosts.filter((one) => one.address !== address);
   if (first === undefined || retrying?.pauseOf([first, ...others]) != null) return null;
+  const next = await reach(at, [first, ...others], outbound, signal);
+  if (next.trouble !== null) {
+    if (retrying === null) unusable.set(next.smarthost.address, next.trouble);
+    return null;
+  }
   const { trouble } = receipt;
-  journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
-  if (retrying === null) outbound.unusable.set(address, trouble);
+  at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
+  if (retrying === null) unusable.set(address, trouble);
   else retrying.loses(address, routed.lease.id, trouble);
   return { ...routed, smarthosts: [first, ...others] };
 }

@@ -6,7 +6,7 @@ import { RelayError } from "../../src/core/errors.ts";
 import type { MessageId } from "../../src/core/message-id.ts";
 import type { Report } from "../../src/core/report.ts";
 import { retryStateOf } from "../../src/core/retry-state.ts";
-import type { Receipt, RejectedRecipient, Trouble } from "../../src/core/transport.ts";
+import type { Receipt, RejectedRecipient, Smarthost, Trouble } from "../../src/core/transport.ts";
 import { Agenda } from "../../src/relay/agenda.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { Retrying } from "../../src/relay/retrying.ts";
@@ -679,6 +679,35 @@ test("the next smarthost is used without --retry, too, and a client filter is as
   await run(at, async () => transport);
   assert.equal(store.kept.size, 0);
   assert.deepEqual([transport.sent.length, asked], [3, 2]);
+});
+
+/** What is from "poison" ends each session that it is sent over. */
+const poisoned = (onPrepare?: (to: Smarthost) => Trouble | null) =>
+  new ScriptedTransport(({ from }) => (from === "poison" ? lost(false) : accepted), onPrepare);
+
+const secondAway = ({ address }: Smarthost) =>
+  address.startsWith("second") ? cannotConnect : null;
+
+test("messages that end each session hold up no others because there are several smarthosts", async () => {
+  const { at, store } = house({ ...twoSmarthosts, retrying: null });
+  for (let n = 0; n < 12; n++) store.put({ from: n % 3 === 0 ? "poison" : "good" });
+  assert.equal((await run(at, async () => poisoned())).tried, 12);
+  assert.equal(store.kept.size, 4);
+});
+
+test("a message that the first smarthost hangs up on holds up no others while the next is away", async () => {
+  for (const changes of [twoSmarthosts, { ...twoSmarthosts, retrying: null }]) {
+    const { at, store } = house(changes);
+    const lostOnes = [store.put({ from: "poison" }), store.put({ from: "poison" })];
+    for (let n = 0; n < 5; n++) store.put();
+    const transport = poisoned(secondAway);
+    await run(at, async () => transport);
+    assert.deepEqual([...store.kept.keys()], lostOnes);
+    // The next one was asked once.
+    assert.equal(transport.prepared.filter(secondAway).length, 1);
+    const tries = [...store.kept.values()].map(({ envelope }) => retryStateOf(envelope).tries);
+    assert.deepEqual(tries, at.retrying === null ? [0, 0] : [1, 1]);
+  }
 });
 
 test("the warning to a sender, and the end, do not wait for the next attempt", async () => {
