@@ -142,6 +142,19 @@ async function finish(
   retrying.notes.forget(lease.id);
 }
 
+/** What no smarthost was asked about is set aside for those who were refused before, too. */
+export async function setAsideAll(
+  retrying: Retrying,
+  lease: Lease,
+  reason: FailureReason,
+): Promise<void> {
+  const before = retryStateOf(lease.envelope).failed;
+  const { text, code, recipients } = reason;
+  const now = recipients.map((recipient) => ({ recipient, reply: { code, text } }));
+  await setAside(retrying, lease, before.length === 0 ? reason : reasonOf([...before, ...now]));
+  retrying.notes.forget(lease.id);
+}
+
 /** If it cannot be set aside it stays in the queue, but no more for those who have got it. */
 async function setAside(retrying: Retrying, lease: Lease, reason: FailureReason): Promise<void> {
   const { envelope } = lease;

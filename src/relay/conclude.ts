@@ -5,6 +5,7 @@ import type { SettledOutcome } from "../core/outcome.ts";
 import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { Lease } from "../core/store.ts";
 import type { Receipt } from "../core/transport.ts";
+import { setAsideAll } from "./conclude-each.ts";
 import { deliveryOf } from "./delivery.ts";
 import type { Forwarded, Stations } from "./journey.ts";
 import { type Ended, tellRelayed, tellSender } from "./reporting.ts";
@@ -35,7 +36,8 @@ export async function conclude(
       break;
     case "failed":
       await tellSender(at, subject, concerned(outcome, given.receipt));
-      await lease.fail(outcome.reason);
+      if (at.retrying === null) await lease.fail(outcome.reason);
+      else await setAsideAll(at.retrying, lease, outcome.reason);
       at.journal.tell({ kind: "message.failed", id, delivery });
       break;
     case "queued":

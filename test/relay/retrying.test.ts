@@ -710,6 +710,42 @@ test("a message that the first smarthost hangs up on holds up no others while th
   }
 });
 
+test("what a filter refuses at last is set aside for those, too, who were refused before", async () => {
+  const { at, store, pass, reports } = house();
+  const id = store.put({ toRemote: ["never@x", "later@x"] });
+  const rejected = [
+    { recipient: "never@x", reply: permanent },
+    { recipient: "later@x", reply: temporary },
+  ];
+  await run(at, async () =>
+    always({ kind: "refused", step: "rcpt", reply: temporary, rejected, ended: false }),
+  );
+  pass(MINUTE);
+  const openClientFilter: Stations["openClientFilter"] = () => ({
+    run: async () => ({
+      kind: "reject",
+      reply: { code: 550, text: "rejected" },
+      detail: "virus",
+      next: "continue",
+    }),
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  await run({ ...at, openClientFilter }, async () => new ScriptedTransport());
+  const kept = store.kept.get(id) ?? assert.fail();
+  assert.equal(kept.state, "bad");
+  assert.deepEqual(kept.reason, {
+    text: "<never@x>: 5.1.1 nobody\n<later@x>: virus",
+    code: 550,
+    recipients: ["never@x", "later@x"],
+  });
+  assert.deepEqual(kept.envelope.trailer, []);
+  // Each was reported once.
+  assert.deepEqual(
+    reports.map(({ recipients }) => recipients.map(({ recipient }) => recipient)),
+    [["never@x"], ["later@x"]],
+  );
+});
+
 test("the warning to a sender, and the end, do not wait for the next attempt", async () => {
   const { at, store, agenda, pass, reports } = house({ delayWarningSeconds: 300 });
   const id = store.put();
