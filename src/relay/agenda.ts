@@ -137,11 +137,17 @@ export class Agenda {
     return pause !== undefined && ms > 0 ? { why: pause.why, ms } : null;
   }
 
-  /** Forgets what is not in the queue any more: `ready` are those that may be leased, `held` those that we may hold. */
+  /**
+   * Forgets what is not in the queue when its time has come: `ready` are those that may be leased, `held`
+   * those that a run has in hand. Until then it may be in other hands, and come back.
+   */
   keep(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
     if (this.#due.size === 0) return;
     const there = new Set(ready);
-    for (const id of this.#due.keys()) if (!there.has(id) && !held.has(id)) this.#due.delete(id);
+    const now = this.#options.monotonic();
+    for (const [id, at] of this.#due) {
+      if (at <= now && !there.has(id) && !held.has(id)) this.#due.delete(id);
+    }
   }
 
   /** A run was ended: nothing is tried for a while, and then everything that may be. */

@@ -18,6 +18,8 @@ import {
   type Stations,
 } from "./journey.ts";
 import { Lane } from "./lane.ts";
+import { Lanes, laneKey, USUAL } from "./lanes.ts";
+import { Roll } from "./roll.ts";
 
 /** How a run ended. */
 export interface RunResult {
@@ -31,8 +33,6 @@ export interface RunResult {
   readonly waiting?: number;
 }
 
-/** Different smarthosts at a time. */
-const MAX_LANES = 20;
 /** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
 const PATIENCE_MS = 2000;
 
@@ -49,14 +49,9 @@ export interface RunOptions {
 export class Run {
   readonly #at: Stations;
   readonly #options: RunOptions;
-  readonly #lanes = new Map<string, Lane>();
-  /** Messages that this run has dealt with, as long as they are there. */
-  readonly #seen = new Set<MessageId>();
-  /** Those of them that a lane has. */
-  readonly #held = new Set<MessageId>();
+  readonly #lanes: Lanes;
+  readonly #roll: Roll;
   readonly #dead: DeadEnds;
-  /** Messages that were looked at, and go the usual way. */
-  readonly #usual = new Set<MessageId>();
   #tried = 0;
   #waiting = 0;
   /** Messages that this pass has still to look at. */
@@ -73,6 +68,8 @@ export class Run {
   constructor(at: Stations, options: RunOptions) {
     this.#at = at;
     this.#options = options;
+    this.#lanes = new Lanes(() => !options.now.aborted);
+    this.#roll = new Roll(at.retrying?.agenda ?? null, options.forced);
     this.#dead = new DeadEnds(at);
   }
 
@@ -89,13 +86,13 @@ export class Run {
     const router = openRoutingFilter === null ? null : openRoutingFilter();
     try {
       while (this.#more && !this.#over) await this.#passes(router);
-      await this.#settled();
+      await this.#lanes.settled();
       await this.#planRest();
     } catch (error) {
       retrying?.agenda.rest();
       throw error;
     } finally {
-      await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
+      await this.#lanes.close();
       await router?.[Symbol.asyncDispose]();
     }
     const told = this.#told ? { told: true } : {};
@@ -121,14 +118,10 @@ export class Run {
   async #passes(router: Filter | null): Promise<void> {
     if (!this.#options.forced) await this.#at.survey.turn(this.#options.soon);
     this.#more = false;
-    // Before the look into the queue: what comes back from a lane after it is in neither.
-    const held = new Set(this.#held);
+    // Before the look into the queue.
+    const held = this.#roll.held();
     const ready = await this.#at.store.ready();
-    let left = this.#at.survey.look(() => {
-      this.#at.retrying?.agenda.keep(ready, held);
-      this.#forgetGone(ready, held);
-      return ready.filter((id) => this.#isWanted(id));
-    });
+    let left = this.#at.survey.look(() => this.#roll.wanted(ready, held));
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
       if (left.length === 0) break;
@@ -138,28 +131,13 @@ export class Run {
     await this.#settledOrAsked();
   }
 
-  /** A run may never end, where there is always new mail. */
-  #forgetGone(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
-    const there = new Set(ready);
-    for (const ids of [this.#seen, this.#usual]) {
-      for (const id of ids) if (!there.has(id) && !held.has(id)) ids.delete(id);
-    }
-  }
-
-  #isWanted(id: MessageId): boolean {
-    const agenda = this.#at.retrying?.agenda;
-    // A run may last longer than the time until the next attempt.
-    if (this.#seen.has(id)) return agenda?.hasWaited(id) === true;
-    return this.#options.forced || agenda?.isDue(id) !== false;
-  }
-
   /** Resolves when nothing is under way any more, or there may be new mail. */
   async #settledOrAsked(): Promise<void> {
     if (this.#more) return;
     const woken = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
-    this.#settling ??= this.#settled().then(() => {
+    this.#settling ??= this.#lanes.settled().then(() => {
       this.#settling = null;
       this.#wake();
     });
@@ -174,8 +152,8 @@ export class Run {
     for (const id of ids) {
       this.#backlog -= 1;
       if (this.#over) break;
-      const usual = this.#lanes.get(USUAL);
-      const free = usual === undefined || (await usual.free(patience));
+      const { usual } = this.#lanes;
+      const free = usual === null || (await usual.free(patience));
       if (this.#over) break;
       // From here on only what goes elsewhere is looked for.
       if (!free) patience = 0;
@@ -186,27 +164,30 @@ export class Run {
 
   /** False when there was no room for the message, and it is still to be tried. */
   async #takeOne(id: MessageId, router: Filter | null, free: boolean): Promise<boolean> {
-    if (!free && this.#usual.has(id)) return false;
+    if (!free && this.#roll.usual.has(id)) return false;
     const lease = await this.#at.store.lease(id);
-    if (lease === null) return true;
+    if (lease === null) {
+      // In other hands, or of no use: it is not looked at again and again because its time has come.
+      if (this.#at.retrying?.agenda.isDue(id) === true) this.#at.retrying.agenda.forget(id);
+      return true;
+    }
     const address = addressOf(lease);
     if (laneKey(lease) === USUAL && !free) {
-      this.#usual.add(id);
+      this.#roll.usual.add(id);
       await lease[Symbol.asyncDispose]();
       return false;
     }
-    this.#usual.delete(id);
+    this.#roll.usual.delete(id);
     const hasWaited = this.#at.retrying?.agenda.forget(id) === true;
     const routed = await this.#route(lease, router, hasWaited);
-    const lane = routed === null ? null : await this.#laneFor(laneKey(lease), addressOf(lease));
+    const lane = routed === null ? null : await this.#laneFor(lease);
     if (routed !== null && lane !== null && !lane.full) {
-      this.#seen.add(id);
-      this.#held.add(id);
+      this.#roll.taken(id);
       lane.take(routed);
       return true;
     }
     await lease[Symbol.asyncDispose]();
-    if (routed === null) this.#seen.add(id);
+    if (routed === null) this.#roll.done(id);
     return routed === null || this.#dead.has(address);
   }
 
@@ -242,26 +223,26 @@ export class Run {
   }
 
   /** null when there are too many, and all of them at work. */
-  async #laneFor(key: string, address: string): Promise<Lane | null> {
-    const known = this.#lanes.get(key);
-    if (known !== undefined) return known;
-    if (this.#lanes.size >= MAX_LANES && !(await this.#makeRoom())) return null;
+  async #laneFor(lease: Lease): Promise<Lane | null> {
+    const key = laneKey(lease);
+    return await this.#lanes.open(key, () => this.#laneTo(addressOf(lease), key));
+  }
+
+  #laneTo(address: string, key: string): Lane {
     const { clock, openClientFilter, parallel } = this.#at;
-    const lane = new Lane({
+    return new Lane({
       parallel,
       openTransport: this.#options.openTransport,
       openClientFilter,
       closed: () => this.#over || this.#dead.has(address),
       skipped: ({ lease }) => this.#dead.putOff(lease),
-      released: ({ lease }) => this.#held.delete(lease.id),
+      released: ({ lease }) => this.#roll.released(lease.id),
       soon: this.#options.soon,
       send: async (routed, open) => await this.#send(address, routed, open),
       backlog: () => (key === USUAL ? this.#backlog : 0),
       monotonic: () => clock.monotonic(),
       sleep: async (ms, signal) => await clock.sleep(ms, signal),
     });
-    this.#lanes.set(key, lane);
-    return lane;
   }
 
   async #send(address: string, routed: Routed, open: () => Promise<Outbound>): Promise<void> {
@@ -275,23 +256,6 @@ export class Run {
     const { now } = this.#options;
     const sent = await this.#guarded(lease, () => forward(this.#at, routed, outbound, now));
     if (sent !== null) this.#judge(address, routed, sent);
-  }
-
-  async #makeRoom(): Promise<boolean> {
-    const [key, lane] = [...this.#lanes].find(([one, { idle }]) => idle && one !== USUAL) ?? [];
-    if (key === undefined || lane === undefined) return false;
-    this.#lanes.delete(key);
-    await this.#close(lane);
-    return true;
-  }
-
-  async #close(lane: Lane): Promise<void> {
-    await lane.settled();
-    await lane.close(!this.#options.now.aborted);
-  }
-
-  async #settled(): Promise<void> {
-    await Promise.all([...this.#lanes.values()].map(async (lane) => await lane.settled()));
   }
 
   /** Storage trouble on one message, or a fault of ours: it stays queued, the others go on. */
@@ -339,11 +303,3 @@ function isErrorOf(signal: AbortSignal, error: unknown): boolean {
 function addressOf(lease: Lease): string {
   return lease.envelope.forwardToAddress;
 }
-
-function laneKey(lease: Lease): string {
-  const { forwardToAddress, clientAccountSelector } = lease.envelope;
-  if (forwardToAddress === "" && clientAccountSelector === "") return USUAL;
-  return JSON.stringify([addressOf(lease), lease.envelope.clientAccountSelector]);
-}
-
-const USUAL = JSON.stringify(["", ""]);
