@@ -231,7 +231,7 @@ export class Instance {
       now: this.#now.signal,
       forced,
     });
-    return { result: run.all(), again: () => run.again() };
+    return { result: run.all(), again: (urgent) => run.again(urgent) };
   }
 
   /** What only forwarding needs is loaded when there is something to forward. */

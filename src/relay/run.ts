@@ -62,6 +62,8 @@ export class Run {
   /** New mail may have come. */
   #more = true;
   #wake: () => void = () => undefined;
+  /** Ends the wait for the next look into the queue. */
+  #hurry: () => void = () => undefined;
   /** One for everybody who waits for it. */
   #settling: Promise<void> | null = null;
 
@@ -73,9 +75,10 @@ export class Run {
     this.#dead = new DeadEnds(at);
   }
 
-  /** There may be new mail: it does not wait for the end of what is under way. */
-  again(): void {
+  /** There may be new mail: it does not wait for the end of what is under way. `urgent` when somebody asks in person. */
+  again(urgent = false): void {
     this.#more = true;
+    if (urgent) this.#hurry();
     this.#wake();
   }
 
@@ -107,7 +110,7 @@ export class Run {
     if (this.#ended) retrying.agenda.rest();
     else {
       const ready = await store.ready();
-      this.#at.survey.look(() => retrying.agenda.left(ready));
+      this.#at.survey.look(ready.length, () => retrying.agenda.left(ready));
     }
   }
 
@@ -116,12 +119,12 @@ export class Run {
   }
 
   async #passes(router: Filter | null): Promise<void> {
-    if (!this.#options.forced) await this.#at.survey.turn(this.#options.soon);
+    if (!this.#options.forced) await this.#turn();
     this.#more = false;
     // Before the look into the queue.
     const held = this.#roll.held();
     const ready = await this.#at.store.ready();
-    let left = this.#at.survey.look(() => this.#roll.wanted(ready, held));
+    let left = this.#at.survey.look(ready.length, () => this.#roll.wanted(ready, held));
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
       if (left.length === 0) break;
@@ -129,6 +132,13 @@ export class Run {
       if (this.#more) return;
     }
     await this.#settledOrAsked();
+  }
+
+  /** Resolves when it is time to look into the queue. */
+  async #turn(): Promise<void> {
+    const hurry = new AbortController();
+    this.#hurry = () => hurry.abort();
+    await this.#at.survey.turn(AbortSignal.any([this.#options.soon, hurry.signal]));
   }
 
   /** Resolves when nothing is under way any more, or there may be new mail. */

@@ -6,8 +6,8 @@ import type { RunResult } from "./run.ts";
 /** A run that is under way. */
 export interface Running {
   readonly result: Promise<RunResult>;
-  /** There may be new mail: it need not wait for the next run. */
-  again(): void;
+  /** There may be new mail: it need not wait for the next run. `urgent` when somebody asks in person. */
+  again(urgent: boolean): void;
 }
 
 export interface SchedulerOptions {
@@ -18,13 +18,18 @@ export interface SchedulerOptions {
   readonly journal: Journal;
 }
 
+interface Wish {
+  readonly reason: string;
+  readonly forced: boolean;
+}
+
 /** Whoever asks in person wants everything to be tried now. */
 const FORCING: ReadonlySet<string> = new Set(["admin", "signal"]);
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
   #current: { readonly running: Running; readonly done: Promise<RunResult> } | null = null;
-  #queued: string | null = null;
+  #queued: Wish | null = null;
   #stopped = false;
 
   constructor(options: SchedulerOptions) {
@@ -36,17 +41,7 @@ export class Scheduler {
    * under way, one more follows it. Never throws; resolves to what became of the run it is part of.
    */
   request(reason: string): void {
-    if (this.#stopped) return;
-    const { journal } = this.#options;
-    if (this.#current !== null) {
-      const queued = this.#queued === null;
-      this.#queued ??= reason;
-      journal.tell({ kind: "forward.busy", reason, queued, connectedTo: "" });
-      this.#current.running.again();
-      return;
-    }
-    journal.tell({ kind: "forward.requested", reason });
-    void this.#start(FORCING.has(reason)); // Its errors are told, not thrown.
+    this.#ask({ reason, forced: FORCING.has(reason) });
   }
 
   /** Makes a run and waits for it; for a program that only forwards. */
@@ -60,6 +55,24 @@ export class Scheduler {
     this.#stopped = true;
     this.#queued = null;
     await this.#current?.done;
+  }
+
+  #ask({ reason, forced }: Wish): void {
+    if (this.#stopped) return;
+    const { journal } = this.#options;
+    if (this.#current !== null) {
+      const before = this.#queued;
+      // The first reason stays, but whoever asks in person is not forgotten.
+      this.#queued = {
+        reason: before?.reason ?? reason,
+        forced: forced || before?.forced === true,
+      };
+      journal.tell({ kind: "forward.busy", reason, queued: before === null, connectedTo: "" });
+      this.#current.running.again(forced);
+      return;
+    }
+    journal.tell({ kind: "forward.requested", reason });
+    void this.#start(forced); // Its errors are told, not thrown.
   }
 
   #start(forced: boolean): Promise<RunResult> {
@@ -85,9 +98,9 @@ export class Scheduler {
 
   #finished(): void {
     this.#current = null;
-    const reason = this.#queued;
+    const wish = this.#queued;
     this.#queued = null;
-    if (reason !== null) this.request(reason);
+    if (wish !== null) this.#ask(wish);
     else if (!this.#stopped) this.#options.onIdle();
   }
 }

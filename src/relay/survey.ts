@@ -4,7 +4,9 @@
  */
 import type { Clock } from "../core/clock.ts";
 
-/** A look that is faster than this may be repeated at will ... */
+/** Fewer messages may be looked over at will: what took long then was something else ... */
+const LONG = 1000;
+/** ... and so may more, when a look is faster than this ... */
 const CHEAP_MS = 1;
 /** ... and slower ones may take one part in so many of our time. */
 const SHARE = 20;
@@ -27,13 +29,14 @@ export class Survey {
     await this.#clock.sleep(wait, signal).catch(() => undefined);
   }
 
-  /** Looks, at once, and remembers how long it took. */
-  look<T>(work: () => T): T {
+  /** Looks over so many messages, at once, and remembers how long it took. */
+  look<T>(count: number, work: () => T): T {
     const started = this.#clock.monotonic();
     const found = work();
     const ended = this.#clock.monotonic();
     const took = ended - started;
-    if (took > CHEAP_MS) this.#next = ended + Math.min(took * SHARE, LONGEST_WAIT_MS);
+    if (count >= LONG && took > CHEAP_MS)
+      this.#next = ended + Math.min(took * SHARE, LONGEST_WAIT_MS);
     return found;
   }
 }

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import type { Receipt, Trouble } from "../../src/core/transport.ts";
 import type { Stations } from "../../src/relay/journey.ts";
+import { Run } from "../../src/relay/run.ts";
+import { Survey } from "../../src/relay/survey.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
 import { always, run, stations } from "../support/stations.ts";
 
@@ -190,4 +193,27 @@ test("run() obeys a client filter: abandon leaves the message queued, stop ends 
   assert.equal((await runWith(at, transport)).tried, 1);
   assert.equal(transport.sent.length, 0);
   assert.ok([...store.kept.values()].every((one) => one.state === "queued"));
+});
+
+test("run() does not wait for the next look over a long queue when somebody asks in person", async () => {
+  let ms = 0;
+  const waiting = async (_ms: number, signal: AbortSignal) =>
+    await new Promise<void>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+  const survey = new Survey({ now: () => 0, monotonic: () => ms, sleep: waiting });
+  survey.look(1000, () => {
+    ms += 100;
+  });
+  const { at, store } = stations({ survey });
+  store.put();
+  const signal = new AbortController().signal;
+  const openTransport = async () => new ScriptedTransport();
+  const current = new Run(at, { openTransport, soon: signal, now: signal, forced: false });
+  const result = current.all();
+  current.again(false);
+  await setImmediate();
+  assert.equal(store.kept.size, 1);
+  current.again(true);
+  assert.equal((await result).tried, 1);
 });

@@ -10,13 +10,13 @@ const fine: RunResult = { tried: 1, error: null };
 function scheduled() {
   const events: RelayEvent[] = [];
   const runs: ((result: RunResult) => void)[] = [];
-  const [begun, again, idle]: [boolean[], number[], number[]] = [[], [], []];
+  const [begun, again, idle]: [boolean[], boolean[], number[]] = [[], [], []];
   const scheduler = new Scheduler({
     journal: { tell: (event) => events.push(event), detail: false },
     run: (forced) => {
       begun.push(forced);
       const result = new Promise<RunResult>((resolve) => runs.push(resolve));
-      return { result, again: () => again.push(runs.length) };
+      return { result, again: (urgent) => again.push(urgent) };
     },
     onIdle: () => idle.push(runs.length),
   });
@@ -78,6 +78,23 @@ test("a request during a run is told to that run too, since new mail need not wa
   assert.deepEqual(idle, [2]);
   scheduler.request("admin");
   assert.deepEqual(begun, [false, false, true]);
+});
+
+test("whoever asks in person is not forgotten because a run is queued already", async () => {
+  const { scheduler, runs, begun, again, events } = scheduled();
+  scheduler.request("startup");
+  scheduler.request("client disconnect");
+  scheduler.request("admin");
+  scheduler.request("poll");
+  assert.deepEqual(again, [false, true, false]);
+  runs[0]?.(fine);
+  await settled();
+  runs[1]?.(fine);
+  await settled();
+  assert.deepEqual(begun, [false, true]);
+  // What is told is as without --retry: the first reason stays.
+  const told = events.flatMap((one) => (one.kind === "forward.requested" ? [one.reason] : []));
+  assert.deepEqual(told, ["startup", "client disconnect"]);
 });
 
 test("a run's error that was told message by message is not told again", async () => {

@@ -15,8 +15,8 @@ function surveyed() {
       time.ms += ms;
     },
   });
-  const look = (tookMs: number) =>
-    survey.look(() => {
+  const look = (tookMs: number, count = 1000) =>
+    survey.look(count, () => {
       time.ms += tookMs;
       return "found";
     });
@@ -28,6 +28,8 @@ test("Survey lets a short queue be looked over at will", async () => {
   for (let n = 0; n < 10; n++) {
     await survey.turn(NEVER);
     assert.equal(look(1), "found");
+    // Whatever took so long was not the queue.
+    look(300, 999);
   }
   assert.deepEqual(slept, []);
 });
@@ -48,7 +50,7 @@ test("Survey waits no longer when the signal is aborted", async () => {
     monotonic: () => performance.now(),
     sleep: async (_ms, signal) => await Promise.reject(signal.reason),
   });
-  survey.look(() => {
+  survey.look(1000, () => {
     const until = performance.now() + 5;
     while (performance.now() < until);
   });
