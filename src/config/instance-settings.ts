@@ -106,10 +106,15 @@ function forwardSettings(options: OptionSet, surroundings: Surroundings): Forwar
     recipients: recipientsRule(options),
     fallbacks,
     retry: retrySettings(options),
-    parallel: readUnsigned(options.text("forward-parallel")) ?? 4,
+    parallel: readUnsigned(options.text("forward-parallel")) ?? usualParallel(options),
     rate: readRate(options.text("forward-rate") ?? ""),
     client: clientSettings(options, surroundings),
   };
+}
+
+/** What a client filter that ends a run leaves untouched must not be on its way already (R9). */
+function usualParallel(options: OptionSet): number {
+  return options.has("client-filter") && !options.has("retry") ? 1 : 4;
 }
 
 /** Each recipient has a fate of its own where there are later tries, unless that is turned off. */

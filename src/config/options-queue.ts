@@ -37,7 +37,7 @@ export const QUEUE_SECTION = {
       scope: "instance",
       range: { min: 1, max: 100 },
       help: "Opens at most so many connections to a smarthost at a time",
-      more: "More than one only when mail waits.",
+      more: "More than one only when mail waits. 1 is usual for --client-filter without --retry.",
     },
     {
       name: "forward-rate",

@@ -491,6 +491,14 @@ test("--retry has a schedule, gives each recipient its own fate, and takes lists
   assert.equal(forward("-o a:1 --retry --forward-to-all")?.recipients, "all");
 });
 
+test("a client filter, which may end a run, has one connection at a time unless mail is tried again", () => {
+  const parallel = (...argv: string[]) => forwardOf(...argv)?.parallel;
+  assert.equal(parallel(), 4);
+  assert.equal(parallel("--client-filter=exit:0"), 1);
+  assert.equal(parallel("--client-filter=exit:0", "--forward-parallel=3"), 3);
+  assert.equal(parallel("--client-filter=exit:0", "--retry"), 4);
+});
+
 test("wrong gaps, times, rates and lists are named", () => {
   const cases: readonly [string, string][] = [
     ["-o a:1 --retry=1m,x", 'invalid --retry value: "1m,x": use gaps such as 1m,5m,15m,30m,1h,4h'],
