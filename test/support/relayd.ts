@@ -15,7 +15,7 @@ export const bin = (name: string): string =>
 /** A directory that is removed after the tests of the file. */
 export function temporary(): string {
   const directory = mkdtempSync(join(tmpdir(), "relayd-test-"));
-  const clear = () => rmSync(directory, { recursive: true, force: true });
+  const clear = () => rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   whateverHappens(clear);
   after(clear);
   return directory;
