@@ -116,7 +116,7 @@ test("terminate is for those who may, and ends the program cleanly", async () =>
   );
   const pidFile = join(temporary(), "pid");
   const { relay, admin } = await start("--admin-terminate", `--pid-file=${pidFile}`);
-  assert.ok(existsSync(pidFile));
+  await until(() => existsSync(pidFile));
   await admin("terminate");
   await until(() => relay.child.exitCode !== null);
   assert.equal(relay.child.exitCode, 0);

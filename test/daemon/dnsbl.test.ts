@@ -21,7 +21,14 @@ const address = here ?? "";
 const listed = `${address.split(".").reverse().join(".")}.bl.test`;
 
 async function start(dnsbl: string, ...more: readonly string[]): Promise<TestRelay> {
-  return await TestRelay.start(["-r", `--interface=${address}`, `--dnsbl=${dnsbl}`, ...more]);
+  const relay = await TestRelay.start([
+    "-r",
+    `--interface=${address}`,
+    `--dnsbl=${dnsbl}`,
+    ...more,
+  ]);
+  await relay.logged(`smtp server on ${address}`);
+  return relay;
 }
 
 /** The first line that a client gets, having said something too early; "" when it is closed before. */

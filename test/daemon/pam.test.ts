@@ -86,7 +86,8 @@ test("--server-auth=pam: lets in who PAM says, by PLAIN and LOGIN", { skip }, as
   await ended;
   const unsure = await login(`AUTH PLAIN ${base64("\0alice\0p w")}`);
   assert.deepEqual(unsure, ["454 temporary authentication failure", "530 authentication required"]);
-  assert.match(relay.log, /pam for \[alice\]: saslauthd: connect ECONNREFUSED/);
+  // Refused, or reset by a worker that dies a moment later than the others.
+  assert.match(relay.log, /pam for \[alice\]: saslauthd: .*ECONN/);
 });
 
 test("--pop-auth=pam: lets in who PAM says", {

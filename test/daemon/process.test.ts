@@ -253,18 +253,19 @@ test("the program is called by the name it was started with", async () => {
 test("the journal of a busy spool keeps what was acknowledged through a kill", async () => {
   const spool = temporarySpool();
   const relay = await TestRelay.start([], { spool });
-  const senders = Array.from({ length: 8 }, async () => {
-    for (let n = 0; n < 25; n++) assert.equal(await sendMail(relay.port), "250 message processed");
-  });
-  await Promise.all(senders);
-  const journal = readdirSync(join(spool, ".relayd/journal"));
-  assert.ok(
-    journal.some((name) => name.endsWith(".a")),
-    journal.join(),
-  );
+  const folder = join(spool, ".relayd/journal");
+  const inUse = () => existsSync(folder) && readdirSync(folder).some((name) => /\.a$/.test(name));
+  let sent = 0;
+  // Until it is in use, and then some more.
+  for (let left = 8; left > 0; left -= inUse() ? 1 : 0) {
+    assert.ok(sent < 5000, "the spool is never busy");
+    const batch = Array.from({ length: 25 }, async () => await sendMail(relay.port));
+    for (const reply of await Promise.all(batch)) assert.equal(reply, "250 message processed");
+    sent += batch.length;
+  }
   await relay.end("SIGKILL");
   const again = await TestRelay.start([], { spool });
   const names = again.files();
-  assert.equal(names.filter((name) => name.endsWith(".envelope")).length, 200);
-  assert.equal(names.filter((name) => name.endsWith(".content")).length, 200);
+  assert.equal(names.filter((name) => name.endsWith(".envelope")).length, sent);
+  assert.equal(names.filter((name) => name.endsWith(".content")).length, sent);
 });
