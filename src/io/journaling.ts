@@ -9,6 +9,7 @@ import {
   fsync,
   openSync,
   statfsSync,
+  unlinkSync,
   write,
   writeSync,
 } from "node:fs";
@@ -80,6 +81,7 @@ async function preallocate(path: string, bytes: number): Promise<BlockFile> {
     await later((done) => fsync(fd, done));
   } catch (error) {
     closeSync(fd);
+    unlinkSync(path);
     throw error;
   }
   return {

@@ -16,13 +16,13 @@ import { FileEditor } from "./editor.ts";
 import { Fresh, type Written } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { CommitJournal, type JournalTerms } from "./journal.ts";
-import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
 import { FileLease } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { checkSpool, Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
 import { Removals } from "./removals.ts";
+import { Replay } from "./replay.ts";
 import { storageError } from "./storage-errors.ts";
 import { Taker } from "./take.ts";
 
@@ -88,6 +88,7 @@ export class FileStore implements Store {
   readonly #givenUp = new Set<MessageId>();
   readonly #delivered: Delivered;
   readonly #removals: Removals;
+  readonly #replay: Replay;
   readonly #fresh: Fresh;
   /** Something has been leased: what is committed may be wanted at once. */
   #forwards = false;
@@ -112,6 +113,10 @@ export class FileStore implements Store {
     this.#fresh = new Fresh(clock);
     this.#delivered = new Delivered(disk, (id) => this.#commits?.removed(id));
     this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
+    this.#replay = new Replay({
+      ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
+      onDone: () => this.#queue.hint(),
+    });
     this.#taker = new Taker(disk, tellWarning);
     this.editor = new FileEditor({
       disk,
@@ -140,6 +145,7 @@ export class FileStore implements Store {
   }
 
   async ready(): Promise<readonly MessageId[]> {
+    if (this.#replay.isPending) return [];
     this.#delivered.remove();
     if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready();
@@ -147,7 +153,7 @@ export class FileStore implements Store {
 
   async lease(id: MessageId): Promise<Lease | null> {
     this.#holders.enter("forwarder");
-    if (this.#inHand(id)) return null;
+    if (this.#inHand(id) || this.#replay.isPending) return null;
     this.#leases.add(id);
     const fresh = this.#fresh.take(id);
     const envelope = this.#take(id, fresh);
@@ -192,28 +198,7 @@ export class FileStore implements Store {
 
   /** Makes whole what the journal has of messages that a power cut has torn. Before anything else; tells, never throws. */
   async replay(): Promise<void> {
-    const { journal, clock } = this.#options;
-    const { journaling } = this.#disk;
-    if (journaling === undefined) return;
-    try {
-      const { restored, left } = await replayJournal({
-        disk: this.#disk,
-        journaling,
-        processes: this.#processes,
-        clock,
-      });
-      const action = "restored from the journal";
-      for (const id of restored) journal.tell({ kind: "spool.recovered", id, action });
-      if (left) void this.#replayLater(); // Ends with the store.
-    } catch (error) {
-      warn(journal, describeError(storageError(error, "replay", this.#disk.directory)));
-    }
-  }
-
-  async #replayLater(): Promise<void> {
-    const { signal } = this.#closing;
-    await this.#options.clock.sleep(ORPHAN_MS, signal).catch(() => undefined);
-    if (!signal.aborted) await this.replay();
+    await this.#replay.run();
   }
 
   /** Puts right what a crash has left: at the start and at each poll. Tells, never throws. */

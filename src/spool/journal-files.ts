@@ -66,9 +66,9 @@ export function placeOf({ device, inode }: Pick<FileFacts, "device" | "inode">):
   return `${device}-${inode}`;
 }
 
-/** One line: that the message is about to be removed. */
+/** One line: that the message is about to be removed. Begun anew, as the line before it may have been cut short. */
 export function encodeNote(id: MessageId): Buffer {
-  return Buffer.from(`${id} ${checksum(id)}\n`);
+  return Buffer.from(`\n${id} ${checksum(id)}\n`);
 }
 
 /** Ids in whole lines; what a power cut has torn says nothing. */

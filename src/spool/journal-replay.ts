@@ -31,16 +31,20 @@ import { removeIfThere } from "./staging.ts";
 
 export interface ReplayOptions {
   readonly disk: Disk;
-  readonly journaling: Journaling;
+  readonly journaling: Pick<Journaling, "syncAll">;
   readonly processes: ProcessTable;
   readonly clock: Clock;
+  /** Paths of segments that an earlier call has claimed and could not replay; kept by this one. */
+  readonly claimed: Set<string>;
+  /** Called for each message whose files were written anew. */
+  readonly onRestored: (id: MessageId) => void;
 }
 
 export interface Replayed {
-  /** Messages whose files were written anew. */
-  readonly restored: readonly MessageId[];
   /** True when a segment had to stay for now: its owner, in another container, may be alive. */
   readonly left: boolean;
+  /** Segments that we may not read: nor, then, the messages in them, which have the same owner and rights. */
+  readonly unreadable: readonly string[];
 }
 
 /** A segment is in use for seconds only; one that was not written for so long has lost its owner. */
@@ -48,6 +52,7 @@ export const ORPHAN_MS = 60_000;
 /** Another process that replays is waited for so long: until it is done, files may be torn. */
 const PATIENCE_MS = 30_000;
 const GLANCE_MS = 50;
+const HOLDERS_FOLDER = ".relayd/holders";
 
 interface Found {
   readonly path: string;
@@ -62,43 +67,53 @@ interface Segment {
 
 /** Repeatable: when it is cut short the segments are still there. Throws what the disk throws. */
 export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
-  const { disk } = options;
-  const taken: string[] = [];
+  const { disk, claimed } = options;
+  const unreadable: string[] = [];
   let left = false;
   for (const found of segmentsIn(disk)) {
-    const segment = readSegment(disk, found.path);
-    if (segment === null) continue;
-    if (isInUse(options, found, segment.head)) {
-      left ||= segment.head?.state === "used" && !isHere(options, found);
-      continue;
+    if (claimed.has(found.path)) continue;
+    try {
+      left = claimUnlessInUse(options, found) || left;
+    } catch (error) {
+      if (!isErrno(error, "EACCES", "EPERM")) throw error;
+      unreadable.push(found.path);
     }
-    const path = claim(options, found);
-    if (path !== null) taken.push(path);
   }
-  const restored = await restore(options, taken);
+  await restore(options);
   await othersAreDone(options);
   removeNotes(options);
-  return { restored, left };
+  return { left, unreadable };
+}
+
+/** True when it holds messages and its owner may be alive elsewhere. */
+function claimUnlessInUse(options: ReplayOptions, found: Found): boolean {
+  const segment = readSegment(options.disk, found.path);
+  if (segment === null) return false;
+  if (isInUse(options, found, segment.head)) {
+    return segment.head?.state === "used" && !isHere(options, found);
+  }
+  const path = claim(options, found);
+  if (path !== null) options.claimed.add(path);
+  return false;
 }
 
 /** From the claim on nobody else touches them. */
-async function restore(
-  { disk, journaling }: ReplayOptions,
-  paths: readonly string[],
-): Promise<readonly MessageId[]> {
-  if (paths.length === 0) return [];
+async function restore(options: ReplayOptions): Promise<void> {
+  const { disk, journaling, claimed, onRestored } = options;
+  if (claimed.size === 0) return;
   const records: JournalRecord[] = [];
-  for (const path of paths) {
+  for (const path of claimed) {
     const { head, bytes } = readSegment(disk, path) ?? { head: null, bytes: Buffer.alloc(0) };
     if (head?.state === "used") records.push(...decodeRecords(bytes, head));
   }
-  const restored = await restoreMessages(disk, records, () => notesIn(disk));
+  const restored = await restoreMessages(disk, records, notesReader(disk));
+  for (const id of restored) onRestored(id);
   // What was whole already may be so in memory only.
   if (records.length > 0) await journaling.syncAll();
-  for (const path of paths) removeIfThere(disk, path);
+  for (const path of claimed) removeIfThere(disk, path);
   // Before any of the messages is removed again: they must not come back a second time.
   await disk.syncDirectory(JOURNAL_FOLDER);
-  return restored;
+  claimed.clear();
 }
 
 /** null when another process was faster. */
@@ -117,21 +132,26 @@ function claim({ disk, processes }: ReplayOptions, { path, facts }: Found): stri
   }
 }
 
+/** Throws when they take too long: the files of their messages may still be torn. */
 async function othersAreDone(options: ReplayOptions): Promise<void> {
   const { disk, clock } = options;
   const until = clock.monotonic() + PATIENCE_MS;
   const isReplayed = (found: Found) =>
     found.name.kind === "replay" && isInUse(options, found, null) && !isOurs(options, found);
-  while (segmentsIn(disk).some(isReplayed) && clock.monotonic() < until) {
+  while (segmentsIn(disk).some(isReplayed)) {
+    if (clock.monotonic() >= until) throw new Error("another process has not finished it");
     await clock.sleep(GLANCE_MS, NEVER);
   }
+}
+
+function ownerOf({ name: { owner } }: Found): string {
+  return `${owner.boot}-${owner.pid}-${owner.start}`;
 }
 
 const NEVER = new AbortController().signal;
 
 function filesIn(disk: Disk): readonly Found[] {
-  if (!isFolder(disk)) return [];
-  return disk.list(JOURNAL_FOLDER).flatMap((name) => {
+  return namesIn(disk, JOURNAL_FOLDER).flatMap((name) => {
     const parsed = parseJournalName(name);
     const path = `${JOURNAL_FOLDER}/${name}`;
     const facts = parsed === null ? null : disk.stat(path);
@@ -143,11 +163,11 @@ function segmentsIn(disk: Disk): readonly Found[] {
   return filesIn(disk).filter(({ name }) => !name.kind.startsWith("removed"));
 }
 
-function isFolder(disk: Disk): boolean {
+function namesIn(disk: Disk, folder: string): readonly string[] {
   try {
-    return disk.stat(JOURNAL_FOLDER)?.kind === "directory";
+    return disk.stat(folder)?.kind === "directory" ? disk.list(folder) : [];
   } catch (error) {
-    if (isErrno(error, "ENOTDIR")) return false;
+    if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
     throw error;
   }
 }
@@ -176,7 +196,18 @@ function isInUse(options: ReplayOptions, found: Found, head: SegmentHead | null)
   if (head !== null && head.host === home.host && head.namespace === home.namespace) return false;
   // Of another container, or being made there: only age can tell, and a free one does no harm.
   const young = options.clock.now() - found.facts.changedMs < ORPHAN_MS;
-  return young || head?.state === "free";
+  return young || (head?.state === "free" && isBeating(options, found));
+}
+
+/** The owner of a free segment does not write to it, but to its holder file. */
+function isBeating({ disk, clock }: ReplayOptions, { name: { owner } }: Found): boolean {
+  const holder = `${owner.pid}.${owner.start}`;
+  return namesIn(disk, HOLDERS_FOLDER)
+    .filter((name) => name === holder || name.startsWith(`${holder}.`))
+    .some((name) => {
+      const facts = disk.stat(`${HOLDERS_FOLDER}/${name}`);
+      return facts !== null && clock.now() - facts.modifiedMs < ORPHAN_MS;
+    });
 }
 
 /** Its owner, alive or not, uses another file: this one was copied, or is on a copy of the disk. */
@@ -185,21 +216,30 @@ function isCopy({ name, facts }: Found, head: SegmentHead | null): boolean {
   return head !== null && placeOf(head) !== placeOf(facts);
 }
 
-/** What all who removed messages have noted. */
-function notesIn(disk: Disk): ReadonlySet<MessageId> {
-  const notes = filesIn(disk).filter(({ name }) => name.kind.startsWith("removed"));
-  return new Set(
-    notes.flatMap(({ path }) => decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0))),
-  );
+/** What all who removed messages have noted; read again only when there is more of it. */
+function notesReader(disk: Disk): () => ReadonlySet<MessageId> {
+  let read = "";
+  let ids: ReadonlySet<MessageId> = new Set();
+  return () => {
+    const notes = filesIn(disk).filter(({ name }) => name.kind.startsWith("removed"));
+    const now = notes.map(({ path, facts }) => `${path} ${facts.inode} ${facts.size}`).join();
+    if (now === read) return ids;
+    read = now;
+    ids = new Set(
+      notes.flatMap(({ path }) => decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0))),
+    );
+    return ids;
+  };
 }
 
 /** They are needed as long as a segment of the same owner is there. */
 function removeNotes(options: ReplayOptions): void {
-  const files = filesIn(options.disk);
-  const hasSegments = files.some(({ name }) => !name.kind.startsWith("removed"));
-  for (const found of files) {
+  const segments = segmentsIn(options.disk);
+  // Segments that are being replayed no longer say whose they were.
+  if (segments.some(({ name }) => name.kind === "replay")) return;
+  const owners = new Set(segments.map(ownerOf));
+  for (const found of filesIn(options.disk)) {
     if (!found.name.kind.startsWith("removed") || isHere(options, found)) continue;
-    // Segments that are being replayed no longer say whose they were.
-    if (!hasSegments) removeIfThere(options.disk, found.path);
+    if (!owners.has(ownerOf(found))) removeIfThere(options.disk, found.path);
   }
 }

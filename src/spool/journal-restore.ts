@@ -4,6 +4,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { JournalRecord } from "./journal-format.ts";
 import { badName, busyName, contentName, envelopeName, newName } from "./names.ts";
+import { idsInFolders } from "./recover.ts";
 import { removeIfThere } from "./staging.ts";
 
 type Put = Extract<JournalRecord, { kind: "put" }>;
@@ -21,24 +22,34 @@ export async function restoreMessages(
   for (const record of records) if (record.kind === "put") puts.set(record.id, record);
   const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
   for (const id of notes()) done.add(id);
+  // Listed after the notes: whoever moves a message to a mailbox has it there before the note.
+  let inMailboxes: ReadonlySet<MessageId> | null = null;
+  const isInMailbox = (id: MessageId) => {
+    inMailboxes ??= idsInFolders(disk);
+    return inMailboxes.has(id);
+  };
   const restored: MessageId[] = [];
   for (const [id, put] of puts) {
-    if (done.has(id)) removeLeft(disk, put);
+    if (done.has(id)) removeLeft(disk, put, isInMailbox);
     else if (await makeWhole(disk, put, notes)) restored.push(id);
   }
   if (puts.size > 0) await disk.syncDirectory();
   return restored;
 }
 
-/** Its removal may have been lost with the power; what somebody has changed since is left alone. */
-function removeLeft(disk: Disk, put: Put): void {
+/**
+ * Its removal may have been lost with the power; what somebody has changed since is left alone, and
+ * so is the content of an envelope in a mailbox (`copy:pop`).
+ */
+function removeLeft(disk: Disk, put: Put, isInMailbox: (id: MessageId) => boolean): void {
   for (const name of [newName(put.id), ...envelopeNames(put.id)]) {
     const found = readIfFile(disk, name);
     if (found !== null && isOrWas(found, put.envelope)) disk.remove(name);
   }
   if (envelopeNames(put.id).some((name) => disk.stat(name) !== null)) return;
   const content = readIfFile(disk, contentName(put.id));
-  if (content !== null && isOrWas(content, put.content)) disk.remove(contentName(put.id));
+  if (content === null || !isOrWas(content, put.content) || isInMailbox(put.id)) return;
+  disk.remove(contentName(put.id));
 }
 
 /** True when anything had to be written. */
@@ -56,7 +67,7 @@ async function makeWhole(
   }
   // Whoever removes a message notes it first: asked after we have missed it.
   if (there.length === 0 && notes().has(id)) {
-    removeLeft(disk, put);
+    removeLeft(disk, put, (one) => idsInFolders(disk).has(one));
     return false;
   }
   // Content first: an envelope makes it a message.

@@ -15,7 +15,7 @@ import {
 } from "./journal-files.ts";
 import { encodeHead, PAGE_BYTES } from "./journal-format.ts";
 import type { ProcessTable } from "./process-table.ts";
-import { removeIfThere } from "./staging.ts";
+import { removeIfThere, removeQuietly } from "./staging.ts";
 
 /** With less room than this on the disk it is left to the mail. */
 const MIN_FREE_BYTES = 512 * 1024 * 1024;
@@ -63,17 +63,34 @@ export class JournalFiles {
     const { disk, journaling, processes } = options;
     const { freeBytes, known } = journaling.fileSystem();
     if (!known || freeBytes < MIN_FREE_BYTES) throw new Error("Not on this file system");
-    for (const folder of [".relayd", JOURNAL_FOLDER]) makeFolder(disk, folder);
     const owner = ownerHere(processes);
+    // Without these, one that comes after us with our pid would take us for itself, and not replay.
+    if (owner.boot === "" || owner.start === "0") throw new Error("Processes look all the same");
+    for (const folder of [".relayd", JOURNAL_FOLDER]) makeFolder(disk, folder);
     const n = freeNumber(disk, owner);
-    const active = await newSegment(journaling, journalName(owner, n, "a"), size);
-    const spare = await newSegment(journaling, journalName(owner, n, "b"), size);
-    const notes = journaling.openToAppend(journalName(owner, n, "removed"));
-    const files = new JournalFiles(options, { owner, n, active, spare, notes });
-    for (const segment of [active, spare]) files.writeHead(segment, newGeneration(), "free");
-    // The segments and their names too; and where this does not work they could never be given back.
-    await journaling.syncAll();
-    return files;
+    const undo: (() => void)[] = [];
+    const made = <T extends { close(): void }>(file: T, kind: JournalFileKind): T => {
+      undo.push(() => file.close());
+      undo.push(() => removeQuietly(disk, journalName(owner, n, kind)));
+      return file;
+    };
+    try {
+      const segmentOf = async (kind: "a" | "b") => {
+        const name = journalName(owner, n, kind);
+        return newSegment(name, made(await journaling.preallocate(name, size), kind));
+      };
+      const active = await segmentOf("a");
+      const spare = await segmentOf("b");
+      const notes = made(journaling.openToAppend(journalName(owner, n, "removed")), "removed");
+      const files = new JournalFiles(options, { owner, n, active, spare, notes });
+      for (const segment of [active, spare]) files.writeHead(segment, newGeneration(), "free");
+      // The segments and their names too; and where this does not work they could never be given back.
+      await journaling.syncAll();
+      return files;
+    } catch (error) {
+      for (const step of undo) step();
+      throw error;
+    }
   }
 
   get active(): Segment {
@@ -84,9 +101,11 @@ export class JournalFiles {
     return this.#segments.spare;
   }
 
-  /** False when the name leads to no file, or to another one. */
+  /** False when the name leads to no file, or to another one, or through a link. */
   isThere({ name, place }: Segment): boolean {
-    const facts = this.#options.disk.stat(name);
+    const { disk } = this.#options;
+    if (disk.stat(JOURNAL_FOLDER)?.kind !== "directory") return false;
+    const facts = disk.stat(name);
     return facts !== null && placeOf(facts) === place;
   }
 
@@ -148,23 +167,21 @@ export function newGeneration(): string {
   return randomBytes(8).toString("hex");
 }
 
-async function newSegment(journaling: Journaling, name: string, size: number): Promise<Segment> {
-  const file = await journaling.preallocate(name, size);
-  return {
-    name,
-    file,
-    place: placeOf(file.facts()),
-    generation: "",
-    position: PAGE_BYTES,
-    held: new Set(),
-  };
+function newSegment(name: string, file: BlockFile): Segment {
+  const place = placeOf(file.facts());
+  return { name, file, place, generation: "", position: PAGE_BYTES, held: new Set() };
 }
 
+/** A link to elsewhere is not followed when the journal is replayed, nor are other file systems written with the spool. */
 function makeFolder(disk: Disk, folder: string): void {
   try {
     disk.makeDirectory(folder);
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
+  }
+  const facts = disk.stat(folder);
+  if (facts?.kind !== "directory" || facts.device !== disk.stat(".")?.device) {
+    throw new Error("Not a folder of the spool");
   }
 }
 

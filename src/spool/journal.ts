@@ -44,6 +44,9 @@ const CHECKPOINT_MS = 5000;
 /** A removal is told to the disk within this, if no commit takes it along. */
 const DONE_MS = 1000;
 
+/** Of a segment, kept from what one batch may fill. */
+const DONE_SHARE = 1 / 16;
+
 interface Batch {
   readonly records: Buffer[];
   readonly puts: MessageId[];
@@ -85,9 +88,11 @@ export class CommitJournal {
     }
     if (!wanted) return false;
     const pages = pagesFor(this.#batch.bytes + size);
+    // Messages that are removed before it is written add to it.
+    if (PAGE_BYTES + pages > this.#size * (1 - DONE_SHARE)) return false;
     const { active, spare } = this.#files;
     if (!this.#rotate && active.position + pages <= this.#size) return true;
-    return spare.generation === "" && PAGE_BYTES + pages <= this.#size;
+    return spare.generation === "";
   }
 
   /** Resolves when the message would survive a power cut. Its files have their final names by now. */

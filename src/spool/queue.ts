@@ -58,6 +58,11 @@ export class Queue {
     this.#index.delete(id);
   }
 
+  /** What waits may be taken from now on. */
+  hint(): void {
+    this.#hints.give();
+  }
+
   changes(signal: AbortSignal): AsyncIterable<void> {
     return this.#hints.follow(signal);
   }

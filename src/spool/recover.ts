@@ -155,13 +155,13 @@ function recoverDrafts(
   all: ReadonlySet<string>,
 ): readonly Recovery[] {
   const done: Recovery[] = [];
-  let elsewhere: ReadonlySet<string> | null = null;
+  let elsewhere: ReadonlySet<MessageId> | null = null;
   for (const { ending, what } of DRAFT_PARTS) {
     for (const name of all) {
       const id = idBefore(ending, name);
       if (id === null || !isAlone(options, judge, all, { id, name })) continue;
       // `copy:pop` keeps the content here and the envelopes in the mailboxes below.
-      elsewhere ??= idsInFolders(options.disk, all);
+      elsewhere ??= idsInFolders(options.disk);
       if (elsewhere.has(id) || hasEnvelope(options.disk, id)) continue;
       if (remove(options.disk, name)) done.push({ id, action: `removed ${what}` });
     }
@@ -190,9 +190,9 @@ function hasEnvelope(disk: Disk, id: MessageId): boolean {
 }
 
 /** Ids that have an envelope, in any state, in a folder of the spool. */
-function idsInFolders(disk: Disk, all: ReadonlySet<string>): ReadonlySet<string> {
-  const ids = new Set<string>();
-  for (const folder of all) {
+export function idsInFolders(disk: Disk): ReadonlySet<MessageId> {
+  const ids = new Set<MessageId>();
+  for (const folder of disk.list()) {
     if (isSpoolFile(folder) || folder.startsWith(".")) continue;
     if (disk.stat(folder)?.kind !== "directory") continue;
     for (const name of disk.list(folder)) {

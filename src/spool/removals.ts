@@ -46,6 +46,8 @@ export class Removals {
   }
 
   #append(name: string, id: MessageId): void {
+    // Opened after its owner has ended it would be made anew, and nobody would ever remove it.
+    if (this.#disk.stat(name) === null) return;
     const file = this.#disk.journaling?.openToAppend(name);
     try {
       file?.append(encodeNote(id));
@@ -71,7 +73,8 @@ export class Removals {
     try {
       return this.#disk.stat(JOURNAL_FOLDER) === null ? [] : this.#disk.list(JOURNAL_FOLDER);
     } catch (error) {
-      if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
+      // Where we may not look, we may not touch the messages either: they have the same owner and rights.
+      if (isErrno(error, "ENOENT", "ENOTDIR", "EACCES")) return [];
       throw error;
     }
   }

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentJournal } from "../../src/core/events.ts";
 import type { MessageId } from "../../src/core/message-id.ts";
-import { systemClock } from "../../src/io/clock.ts";
 import { decodeEnvelope, encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
 import type { ProcessTable } from "../../src/spool/process-table.ts";
 import { CrashingDisk, type CrashingDiskOptions } from "../support/crashing-disk.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
+import { shortClock } from "../support/short-clock.ts";
 
 /** Too large for a segment: its commit syncs the directory. */
 const LARGE = 9;
@@ -56,7 +56,7 @@ async function openOn(disk: CrashingDisk, processes: ProcessTable): Promise<File
     sync: true,
     shared: false,
     journal: silentJournal,
-    clock: systemClock,
+    clock: shortClock,
     disk,
     processes,
     commits: { segmentBytes: 4 * 4096, demand: 0 },

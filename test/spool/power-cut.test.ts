@@ -5,11 +5,11 @@ import type { Envelope } from "../../src/core/envelope.ts";
 import { silentJournal } from "../../src/core/events.ts";
 import type { MessageId } from "../../src/core/message-id.ts";
 import type { Store } from "../../src/core/store.ts";
-import { systemClock } from "../../src/io/clock.ts";
 import { decodeEnvelope, encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
 import { CrashingDisk, type CrashingDiskOptions } from "../support/crashing-disk.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
+import { shortClock } from "../support/short-clock.ts";
 
 const CONTENT = "Subject: hello\r\n\r\nthe content of a message\r\n";
 const EDITED = "Subject: hello\r\n\r\nthe content as the filter wants it\r\n";
@@ -116,7 +116,7 @@ async function openOn(disk: CrashingDisk): Promise<FileStore> {
     sync: true,
     shared: false,
     journal: silentJournal,
-    clock: systemClock,
+    clock: shortClock,
     disk,
   });
 }
@@ -259,7 +259,7 @@ test("sync: false leaves out every sync", async () => {
     sync: false,
     shared: false,
     journal: silentJournal,
-    clock: systemClock,
+    clock: shortClock,
     disk,
   });
   const id = await storeMessage(store, CONTENT);

@@ -1,0 +1,85 @@
+/** Replays the journal at the start, and again until nothing of it is left; says whether mail may be forwarded meanwhile. */
+import type { Clock } from "../core/clock.ts";
+import { describeError, isErrno } from "../core/errors.ts";
+import type { Journal } from "../core/events.ts";
+import type { Disk } from "../io/disk.ts";
+import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
+import type { ProcessTable } from "./process-table.ts";
+import { storageError } from "./storage-errors.ts";
+
+export interface ReplayTerms {
+  readonly disk: Disk;
+  readonly processes: ProcessTable;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  /** Ends the attempts. */
+  readonly signal: AbortSignal;
+  /** Called when an attempt has succeeded after one that failed: mail may be forwarded now. */
+  readonly onDone: () => void;
+}
+
+/** A full disk may have room again at any time. */
+const RETRY_MS = 5000;
+
+export class Replay {
+  readonly #terms: ReplayTerms;
+  readonly #claimed = new Set<string>();
+  #isPending = false;
+  #told = "";
+
+  constructor(terms: ReplayTerms) {
+    this.#terms = terms;
+  }
+
+  /** True while messages may be torn that the journal has whole: none may be sent. */
+  get isPending(): boolean {
+    return this.#isPending;
+  }
+
+  /** Makes whole what the journal has of messages that a power cut has torn. Tells, never throws. */
+  async run(): Promise<void> {
+    const { disk, processes, clock, journal } = this.#terms;
+    const { journaling } = disk;
+    if (journaling === undefined) return;
+    const action = "restored from the journal";
+    try {
+      const { left, unreadable } = await replayJournal({
+        ...{ disk, journaling, processes, clock, claimed: this.#claimed },
+        onRestored: (id) => journal.tell({ kind: "spool.recovered", id, action }),
+      });
+      const [first] = unreadable;
+      this.#tell(first === undefined ? "" : `cannot replay "${first}": permission denied`);
+      if (left || first !== undefined) void this.#later(ORPHAN_MS);
+      const wasPending = this.#isPending;
+      this.#isPending = false;
+      if (wasPending) this.#terms.onDone();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    const { directory } = this.#terms.disk;
+    const why = describeError(storageError(error, "replay", directory));
+    // Where the folder may not be read, the messages that are in its journals may not be read either.
+    this.#isPending = !isErrno(error, "EACCES", "EPERM");
+    this.#tell(
+      this.#isPending ? `no mail is forwarded until the journal is replayed: ${why}` : why,
+    );
+    void this.#later(this.#isPending ? RETRY_MS : ORPHAN_MS);
+  }
+
+  /** Each trouble once. */
+  #tell(text: string): void {
+    if (text !== "" && text !== this.#told) {
+      this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
+    }
+    this.#told = text;
+  }
+
+  async #later(ms: number): Promise<void> {
+    const { signal, clock } = this.#terms;
+    await clock.sleep(ms, signal).catch(() => undefined);
+    if (!signal.aborted) await this.run();
+  }
+}

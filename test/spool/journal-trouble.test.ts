@@ -1,0 +1,258 @@
+/** The journal of commits beside other programs, other disks and other accounts, and when the disk has faults. */
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { test } from "node:test";
+import type { Clock } from "../../src/core/clock.ts";
+import { type Journal, silentJournal } from "../../src/core/events.ts";
+import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
+import type { Disk } from "../../src/io/disk.ts";
+import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
+import { decodeNotes, encodeNote } from "../../src/spool/journal-files.ts";
+import type { ProcessTable } from "../../src/spool/process-table.ts";
+import { CrashingDisk } from "../support/crashing-disk.ts";
+import { storeMessage } from "../support/messages.ts";
+import { shortClock } from "../support/short-clock.ts";
+
+const TEXT = "Subject: x\r\n\r\nhello\r\n";
+const JOURNAL = ".relayd/journal";
+
+interface Place {
+  readonly boot?: string;
+  readonly pid?: number;
+  readonly alive?: readonly number[];
+  readonly host?: string;
+  readonly start?: string;
+}
+
+function processesAt({ boot = "1", pid = 7, alive = [], host = "host", start }: Place) {
+  const table: ProcessTable = {
+    home: { host, boot, namespace: `pid:${host}` },
+    pid,
+    startOf: (one) => (one === pid || alive.includes(one) ? (start ?? "5") : null),
+    startedAtMs: () => Date.now(),
+  };
+  return table;
+}
+
+async function openOn(
+  disk: Disk,
+  place: Place = {},
+  more: { journal?: Journal; clock?: Clock } = {},
+) {
+  const store = await openFileStore({
+    directory: disk.directory,
+    sync: true,
+    shared: false,
+    journal: silentJournal,
+    clock: shortClock,
+    disk,
+    processes: processesAt(place),
+    commits: { segmentBytes: 64 * 4096, demand: 0 },
+    ...more,
+  });
+  return store;
+}
+
+/** One that commits through its journal from now on. */
+async function engaged(disk: Disk, place: Place = {}): Promise<FileStore> {
+  const store = await openOn(disk, place);
+  await storeMessage(store, TEXT);
+  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+  return store;
+}
+
+function faulty(code: string): Error {
+  return Object.assign(new Error(`${code}: no luck`), { code });
+}
+
+test("a mailbox keeps the content that it shares with the spool when the journal is replayed", async () => {
+  const disk = new CrashingDisk();
+  const store = await engaged(disk);
+  const id = await storeMessage(store, TEXT);
+  disk.makeDirectory("postmaster");
+  const { editor } = store;
+  const files = {
+    content: `${disk.directory}/${id}.content`,
+    envelope: `${disk.directory}/${id}.envelope`,
+  };
+  await editor.distribute(files, {
+    base: disk.directory,
+    mailboxes: ["postmaster"],
+    content: "stay",
+    originals: "remove",
+  });
+  const left = disk.killed();
+  await openOn(left, { pid: 8 });
+  assert.equal(left.peek(`${id}.content`)?.toString(), TEXT);
+  assert.equal(left.peek(`${id}.envelope`), null);
+});
+
+test("no mail is forwarded while the journal cannot be replayed, and all of it is when it can", async () => {
+  const before = new CrashingDisk();
+  const ids = [await storeMessage(await engaged(before), TEXT)];
+  const torn = before.survivors({ device: 2 })[0] ?? assert.fail();
+  const disk: Disk & { full: boolean } = {
+    ...disks(torn),
+    full: true,
+    create: (name) => {
+      if (disk.full) throw faulty("ENOSPC");
+      return torn.create(name);
+    },
+  };
+  const told: string[] = [];
+  const journal = {
+    ...silentJournal,
+    tell: (event: object) => void told.push(JSON.stringify(event)),
+  };
+  const retry = new EventEmitter();
+  const sleep = async () => void (await once(retry, "now"));
+  const more = { journal, clock: { ...shortClock, sleep } };
+  await using store = await closing(openOn(disk, { boot: "2" }, more));
+  assert.match(told.join(), /no mail is forwarded until the journal is replayed/);
+  assert.deepEqual(await store.ready(), []);
+  assert.equal(await store.lease(ids[0] ?? assert.fail()), null);
+  disk.full = false;
+  const changes = store.changes(new AbortController().signal)[Symbol.asyncIterator]();
+  const woken = changes.next();
+  retry.emit("now");
+  await woken;
+  for (const id of ids) assert.ok((await store.ready()).includes(id));
+  for (const id of ids) assert.equal(torn.peek(`${id}.content`)?.toString(), TEXT);
+  assert.deepEqual(torn.list(JOURNAL), []);
+});
+
+test("a message that was torn is whole in the queue though another account's segment cannot be read", async () => {
+  const before = new CrashingDisk();
+  const id = await storeMessage(await engaged(before), TEXT);
+  const torn = before.survivors({ device: 2 })[0] ?? assert.fail();
+  const foreign = `${JOURNAL}/1-1-1.0.a`;
+  torn.create(foreign).append(Buffer.alloc(4096));
+  const disk: Disk = {
+    ...disks(torn),
+    open: (name) => {
+      if (name === foreign) throw faulty("EACCES");
+      return torn.open(name);
+    },
+  };
+  const told: string[] = [];
+  const journal = {
+    ...silentJournal,
+    tell: (event: object) => void told.push(JSON.stringify(event)),
+  };
+  await using store = await closing(openOn(disk, { boot: "2" }, { journal }));
+  assert.ok((await store.ready()).includes(id));
+  assert.match(told.join(), /permission denied/);
+});
+
+test("there is no journal where its folder leads elsewhere, and the message is synced by itself", async () => {
+  const disk = new CrashingDisk();
+  disk.makeDirectory(".relayd");
+  const linked: Disk = {
+    ...disks(disk),
+    stat: (name) => {
+      const facts = disk.stat(name);
+      return facts !== null && name === JOURNAL ? { ...facts, kind: "other" } : facts;
+    },
+  };
+  await using store = await closing(engaged(linked));
+  await storeMessage(store, TEXT);
+  assert.equal(disk.syncs.at(-1), "directory");
+});
+
+for (const [what, place] of Object.entries({
+  "the system has no boot id": { boot: "" },
+  "the system does not tell when a process started": { start: "0" },
+})) {
+  test(`there is no journal where ${what}: its replay could be missed`, async () => {
+    const disk = new CrashingDisk();
+    await using store = await closing(engaged(disk, place));
+    await storeMessage(store, TEXT);
+    assert.equal(disk.syncs.at(-1), "directory");
+    assert.deepEqual(disk.list(JOURNAL), []);
+  });
+}
+
+test("a journal that cannot be made leaves no files", async () => {
+  const disk = new CrashingDisk();
+  const syncAll = async () => {
+    throw faulty("EAGAIN");
+  };
+  const failing: Disk = { ...disks(disk), journaling: { ...disk.journaling, syncAll } };
+  await using store = await closing(engaged(failing));
+  await storeMessage(store, TEXT);
+  assert.deepEqual(disk.list(JOURNAL), []);
+});
+
+test("free segments of a container that is gone are removed, those of one that lives stay", async () => {
+  const disk = new CrashingDisk();
+  await engaged(disk, { host: "other", pid: 1 });
+  const beating: Disk = {
+    ...disks(disk),
+    stat: (name) => {
+      const facts = disk.stat(name);
+      return facts && name.includes("/holders/") ? { ...facts, modifiedMs: Date.now() } : facts;
+    },
+  };
+  disk.makeDirectory(".relayd/holders");
+  disk.create(".relayd/holders/1.5");
+  await openOn(beating, { pid: 9 });
+  assert.equal(disk.list(JOURNAL).length, 3);
+  disk.remove(".relayd/holders/1.5");
+  await openOn(beating, { pid: 10 });
+  assert.deepEqual(disk.list(JOURNAL), []);
+});
+
+test("notes about removals go with the segments of their owner, whoever else has a journal", async () => {
+  const disk = new CrashingDisk();
+  await using living = await closing(engaged(disk));
+  disk.create(`${JOURNAL}/1-6-5.0.removed`);
+  await openOn(disk, { pid: 8, alive: [7] });
+  assert.ok(!disk.list(JOURNAL).includes("1-6-5.0.removed"));
+  const id = await storeMessage(living, TEXT);
+  await using lease = await living.lease(id);
+  await lease?.complete();
+});
+
+test("a note is not written for a journal that has ended since", async () => {
+  const disk = new CrashingDisk();
+  const first = await engaged(disk);
+  const [one, two] = [await storeMessage(first, TEXT), await storeMessage(first, TEXT)];
+  await using forwarder = await closing(openOn(disk, { pid: 8, alive: [7] }));
+  const deliver = async (id: MessageId) => {
+    await using lease = await forwarder.lease(id);
+    await lease?.complete();
+  };
+  await deliver(one);
+  await first.close();
+  await deliver(two);
+  assert.deepEqual(disk.list(JOURNAL), []);
+});
+
+test("a note can be read though the one before it was cut short", () => {
+  const [one, two] = [parseMessageId("emailrelay.1.1.1"), parseMessageId("emailrelay.1.1.2")];
+  assert.ok(one !== null && two !== null);
+  const cut = encodeNote(one).subarray(0, 8);
+  assert.deepEqual(decodeNotes(Buffer.concat([cut, encodeNote(two)])), [two]);
+});
+
+async function closing(opening: Promise<FileStore>): Promise<FileStore & AsyncDisposable> {
+  const store = await opening;
+  return Object.assign(store, { [Symbol.asyncDispose]: async () => await store.close() });
+}
+
+/** A Disk's methods as properties, so that some of them can be replaced. */
+function disks(disk: CrashingDisk): Disk {
+  return {
+    directory: disk.directory,
+    journaling: disk.journaling,
+    create: (name) => disk.create(name),
+    open: (name) => disk.open(name),
+    stat: (name) => disk.stat(name),
+    link: (path, name) => disk.link(path, name),
+    makeDirectory: (name) => disk.makeDirectory(name),
+    rename: (from, to) => disk.rename(from, to),
+    remove: (name) => disk.remove(name),
+    list: (folder) => disk.list(folder),
+    syncDirectory: async (folder) => await disk.syncDirectory(folder),
+  };
+}
