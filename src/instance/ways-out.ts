@@ -4,11 +4,15 @@ import type { ForwardConfig } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
 import { Agenda } from "../relay/agenda.ts";
 import type { Stations } from "../relay/journey.ts";
+import { Linger } from "../relay/linger.ts";
 import { Pace } from "../relay/pace.ts";
 import { Retrying } from "../relay/retrying.ts";
 import { Survey } from "../relay/survey.ts";
 
-type WaysOut = Pick<Stations, "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey">;
+type WaysOut = Pick<
+  Stations,
+  "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey" | "linger"
+>;
 
 export interface WaysOutOptions {
   readonly journal: Journal;
@@ -33,6 +37,7 @@ export function waysOut(
     parallel: forward?.parallel ?? 1,
     pace: new Pace(forward?.rate ?? null, clock),
     survey: new Survey(clock),
+    linger: new Linger(clock),
   };
 }
 

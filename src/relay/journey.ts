@@ -18,6 +18,7 @@ import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.t
 import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
 import { concludeEach } from "./conclude-each.ts";
 import type { Attempt } from "./delivery.ts";
+import type { Linger } from "./linger.ts";
 import type { Pace } from "./pace.ts";
 import { elsewhere, notSent, type Reached, reach, unreached } from "./reach.ts";
 import type { Retrying } from "./retrying.ts";
@@ -41,6 +42,7 @@ export interface Stations {
   readonly parallel: number;
   readonly pace: Pace;
   readonly survey: Survey;
+  readonly linger: Linger;
   /** null: senders are told nothing. */
   readonly reporter: Reporter | null;
   /** A sender is told once of a message that has waited so long; null for never. */

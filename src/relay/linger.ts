@@ -4,15 +4,17 @@
  */
 import type { Clock } from "../core/clock.ts";
 
-/** A run that begins so soon after another one expects more mail ... */
+/** When so many runs in a row have begun so soon after the one before, more mail is expected ... */
+const MANY = 5;
 const CLOSE_MS = 500;
-/** ... and waits so long for it, with its connections open. */
+/** ... and a run waits so long for it, with its connections open. */
 const WAIT_MS = 100;
 
 /** One for an instance: it outlives the runs. */
 export class Linger {
   readonly #clock: Clock;
   #ended = Number.NEGATIVE_INFINITY;
+  #inARow = 0;
   #ringing = false;
   #wake: () => void = () => undefined;
 
@@ -20,9 +22,11 @@ export class Linger {
     this.#clock = clock;
   }
 
-  /** True if a run that begins now is to wait for more mail at its end. */
-  pays(): boolean {
-    return this.#clock.monotonic() - this.#ended < CLOSE_MS;
+  /** Once for each run that begins: true if it is to wait for more mail at its end. */
+  began(): boolean {
+    const isClose = this.#clock.monotonic() - this.#ended < CLOSE_MS;
+    this.#inARow = isClose ? this.#inARow + 1 : 0;
+    return this.#inARow >= MANY;
   }
 
   /** A run has ended, with something sent. */

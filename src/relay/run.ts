@@ -80,15 +80,20 @@ export class Run {
     this.#more = true;
     if (urgent) this.#hurry();
     this.#wake();
+    this.#at.linger.wake();
   }
 
   /** Once. */
   async all(): Promise<RunResult> {
     const { openRoutingFilter, retrying } = this.#at;
     if (this.#options.forced) retrying?.agenda.waive();
+    const lingers = !this.#options.forced && this.#at.linger.began();
     const router = openRoutingFilter === null ? null : openRoutingFilter();
     try {
-      while (this.#more && !this.#over) await this.#passes(router);
+      while (this.#more && !this.#over) {
+        await this.#passes(router);
+        if (lingers) await this.#forMore();
+      }
       await this.#lanes.settled();
       await this.#planRest();
     } catch (error) {
@@ -98,9 +103,15 @@ export class Run {
       await this.#lanes.close();
       await router?.[Symbol.asyncDispose]();
     }
+    if (this.#tried > 0) this.#at.linger.ended();
     const told = this.#told ? { told: true } : {};
     const waiting = this.#waiting === 0 ? {} : { waiting: this.#waiting };
     return { tried: this.#tried, error: this.#error, ...told, ...waiting };
+  }
+
+  async #forMore(): Promise<void> {
+    if (this.#tried === 0 || this.#over) return;
+    await this.#at.linger.wait(() => this.#more, this.#options.soon);
   }
 
   /** Where mail is tried again, nothing is left in the queue for nobody to look at. */

@@ -23,14 +23,19 @@ function lingering() {
 
 const turn = async () => await new Promise(setImmediate);
 
-test("Linger pays for a run that follows another one closely", () => {
+test("Linger is for runs that follow each other closely, many times", () => {
   const { time, linger } = lingering();
-  assert.equal(linger.pays(), false);
-  linger.ended();
-  time.ms += 499;
-  assert.equal(linger.pays(), true);
-  time.ms += 1;
-  assert.equal(linger.pays(), false);
+  const next = (gapMs: number) => {
+    time.ms += gapMs;
+    const lingers = linger.began();
+    linger.ended();
+    return lingers;
+  };
+  assert.deepEqual([0, 499, 499, 499, 499].map(next), [false, false, false, false, false]);
+  assert.equal(next(499), true);
+  assert.equal(next(1), true);
+  assert.equal(next(500), false);
+  assert.equal(next(1), false);
 });
 
 test("Linger waits until there is more, not for every wake", async () => {

@@ -3,6 +3,7 @@ import type { OpenFilter, Verdict } from "../../src/core/filter.ts";
 import type { Transport } from "../../src/core/transport.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import type { Stations } from "../../src/relay/journey.ts";
+import { Linger } from "../../src/relay/linger.ts";
 import { Pace } from "../../src/relay/pace.ts";
 import { Run, type RunOptions, type RunResult } from "../../src/relay/run.ts";
 import { Survey } from "../../src/relay/survey.ts";
@@ -34,6 +35,7 @@ export function stations(changes: Partial<Stations> = {}) {
     parallel: 1,
     pace: new Pace(null, systemClock),
     survey: new Survey(systemClock),
+    linger: new Linger(systemClock),
     reporter: null,
     delayWarningSeconds: null,
     journal: { tell: (event) => events.push(event), detail: false },
