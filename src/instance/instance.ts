@@ -90,7 +90,7 @@ export class Instance {
       journal: this.#journal,
       control: this.#control(),
       hasRoom: (bytes) => room.for(bytes),
-      removing: (id) => opened.store.removing(id),
+      noteRemoval: (id, kind) => opened.store.noteRemoval(id, kind),
       openReception: receptionOpener({
         at: this.#at,
         immediate: immediate ? async () => (await this.#openClient())(this.#journal) : null,

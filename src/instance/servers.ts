@@ -26,8 +26,8 @@ export interface ServersOptions {
   readonly openReception: OpenReception;
   /** Whether a message of this size may be stored now. */
   readonly hasRoom: (bytes: number) => boolean;
-  /** Called before somebody else than a forwarder removes a message. */
-  readonly removing: (id: MessageId) => void;
+  /** Called before somebody else than a forwarder removes a message, and when that has failed. */
+  readonly noteRemoval: (id: MessageId, kind: "removed" | "kept") => void;
 }
 
 export class Servers {
@@ -127,7 +127,7 @@ export class Servers {
   }
 
   async #openPop(config: PopConfig): Promise<void> {
-    const { instance, journal, removing } = this.#options;
+    const { instance, journal, noteRemoval } = this.#options;
     const { account, clock } = instance;
     const [{ openPop }, accounts] = await Promise.all([
       import("../pop/server.ts"),
@@ -135,7 +135,7 @@ export class Servers {
     ]);
     const { spool } = instance.config;
     const group = account?.gid ?? null;
-    const pop = await openPop({ config, spool, group, accounts, removing, journal, clock });
+    const pop = await openPop({ config, spool, group, accounts, noteRemoval, journal, clock });
     this.#open.push({ kind: "pop", server: pop });
     this.#reloadable.push({ reload: () => asRoot(() => pop.reloadTls()) });
   }

@@ -25,8 +25,8 @@ export interface DialogueHouse {
   /** False for --no-sync. */
   readonly sync: boolean;
   readonly byName: boolean;
-  /** Called before a message is removed from the spool directory itself. */
-  readonly removing?: (id: MessageId) => void;
+  /** Called before a message is removed from the spool directory itself, and when that has failed. */
+  readonly noteRemoval?: (id: MessageId, kind: "removed" | "kept") => void;
   readonly journal: Journal;
   readonly clock: Clock;
   /** Aborted when everything ends at once. */

@@ -25,8 +25,8 @@ export interface MaildropOptions {
   /** Each account has the spool sub-directory of its name. */
   readonly byName: boolean;
   readonly journal: Journal;
-  /** Called before the message's envelope is removed from the spool directory itself. */
-  readonly removing?: (id: MessageId) => void;
+  /** Called before a message is removed from the spool directory itself, and when that has failed. */
+  readonly noteRemoval?: (id: MessageId, kind: "removed" | "kept") => void;
   /** Another way to the files than the file system's own. */
   readonly openDisk?: (directory: string) => Disk;
 }
@@ -105,10 +105,11 @@ export class Maildrop {
     let complete = true;
     const isSpool = this.#home.directory === this.#spool.directory;
     await inBatches(messages, ({ id }) => {
-      if (isSpool) this.#options.removing?.(id);
+      if (isSpool) this.#options.noteRemoval?.(id, "removed");
       const removed = this.#delete(this.#home, envelopeName(id));
       if (removed === "removed") taken.push(id);
       if (removed === "failed") complete = false;
+      if (removed === "failed" && isSpool) this.#options.noteRemoval?.(id, "kept");
     });
     if (taken.length === 0) return complete;
     await this.#sync([this.#home]);

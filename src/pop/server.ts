@@ -15,8 +15,8 @@ export interface PopOptions {
   /** Group of unix sockets; null: as the process. */
   readonly group: number | null;
   readonly accounts: PopAccounts;
-  /** Called before a message is removed from the spool directory itself. */
-  readonly removing: (id: MessageId) => void;
+  /** Called before a message is removed from the spool directory itself, and when that has failed. */
+  readonly noteRemoval: (id: MessageId, kind: "removed" | "kept") => void;
   readonly journal: Journal;
   readonly clock: Clock;
 }
@@ -57,7 +57,7 @@ class Server implements PopServer {
   readonly #end = new AbortController();
   readonly #house: PopHouse & { keys: ServerKeys | null };
 
-  constructor({ config, spool, group, accounts, removing, journal, clock }: PopOptions) {
+  constructor({ config, spool, group, accounts, noteRemoval, journal, clock }: PopOptions) {
     const { tls } = config;
     const { signal } = this.#end;
     setMaxListeners(0, signal);
@@ -74,7 +74,7 @@ class Server implements PopServer {
       spool: spool.directory,
       sync: spool.sync,
       byName: config.byName,
-      removing,
+      noteRemoval,
       idleTimeoutMs: config.idleTimeoutMs,
       journal,
       clock,

@@ -38,9 +38,15 @@ export async function publishJournaled(
   message: { id: MessageId; content: Buffer; envelope: Buffer; progress: Progress },
 ): Promise<void> {
   const { id, content, envelope, progress } = message;
-  disk.rename(newName(id), envelopeName(id));
-  progress.renamed = true;
   await journal.put(id, content, envelope);
+  try {
+    // Not before: after a power cut nobody could tell torn files that were never promised from whole ones.
+    disk.rename(newName(id), envelopeName(id));
+  } catch (error) {
+    journal.takeBack(id);
+    throw error;
+  }
+  progress.renamed = true;
 }
 
 /** A filter may have put other files in the place of those we wrote, and nobody has synced them. */

@@ -10,6 +10,7 @@ import type { MessageFiles } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import type { NoteKind } from "./journal-files.ts";
 import { deliverTo, type MailboxKind, type Parcel } from "./mailbox.ts";
 import { idBefore, isSpoolFile } from "./names.ts";
 import { Newcomers, type Nursery } from "./split.ts";
@@ -28,8 +29,8 @@ import { plainReason, storageError } from "./storage-errors.ts";
 export interface EditorOptions extends Nursery {
   readonly clock: Clock;
   readonly pid: number;
-  /** Called before a message is removed. */
-  readonly removing?: (id: MessageId) => void;
+  /** Called before a message is removed, and when that has failed. */
+  readonly noteRemoval?: (id: MessageId, kind: NoteKind) => void;
 }
 
 /** Bytes; envelopes are a few hundred. */
@@ -124,15 +125,24 @@ export class FileEditor implements MessageEditor {
       const kinds = await this.#copyTo(base, files, distribution, placed);
       contentNeeded = distribution.content === "stay" && kinds.includes("spool");
       if (distribution.originals === "keep") return;
-      const id = idBefore(".content", this.#nameOf(files.content));
-      if (id !== null) this.#options.removing?.(id);
-      removeIfThere(this.#disk, this.#nameOf(files.envelope));
+      this.#removeNoted(files);
     } catch (error) {
       for (const name of placed.reverse()) removeQuietly(base, name);
       throw storageError(error, "copy", files.envelope);
     }
     // Without its envelope it is no message any more: what cannot be removed is only untidy.
     if (!contentNeeded) removeQuietly(this.#disk, this.#nameOf(files.content));
+  }
+
+  #removeNoted(files: MessageFiles): void {
+    const id = idBefore(".content", this.#nameOf(files.content));
+    if (id !== null) this.#options.noteRemoval?.(id, "removed");
+    try {
+      removeIfThere(this.#disk, this.#nameOf(files.envelope));
+    } catch (error) {
+      if (id !== null) this.#options.noteRemoval?.(id, "kept");
+      throw error;
+    }
   }
 
   async readStart(content: string, limitBytes: number): Promise<Uint8Array> {

@@ -16,6 +16,7 @@ import { FileEditor } from "./editor.ts";
 import { Fresh, type Written } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { CommitJournal, type JournalTerms } from "./journal.ts";
+import type { NoteKind } from "./journal-files.ts";
 import { FileLease } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
@@ -124,12 +125,13 @@ export class FileStore implements Store {
       clock,
       pid: this.#processes.pid,
       newContent: (make) => this.#newContent(make),
-      removing: (id) => this.removing(id),
+      noteRemoval: (id, kind) => this.noteRemoval(id, kind),
       end: (id, queued) => this.#endDraft(id, queued),
     });
   }
 
   async create(): Promise<Draft> {
+    this.#delivered.remove();
     const { id, made: content } = this.#newContent((name) => this.#disk.create(name));
     return new FileDraft({
       disk: this.#disk,
@@ -137,6 +139,7 @@ export class FileStore implements Store {
       content,
       directory: this.#directory,
       journal: this.#commits,
+      onLeft: (names) => this.#delivered.add(id, names),
       onEnd: (committed, written) => {
         if (committed && written !== null && this.#forwards) this.#fresh.add(id, written);
         this.#endDraft(id, committed);
@@ -166,7 +169,7 @@ export class FileStore implements Store {
       content: fresh?.content ?? null,
       directory: this.#directory,
       journal: this.#options.journal,
-      removing: () => this.removing(id),
+      removing: () => this.noteRemoval(id, "removed"),
       onEnd: (end) => {
         this.#leases.delete(id);
         if (end === "completed") this.#commits?.removed(id);
@@ -178,9 +181,9 @@ export class FileStore implements Store {
     });
   }
 
-  /** For those who remove a message in another way than by a lease: before its envelope goes. Tells, never throws. */
-  removing(id: MessageId): void {
-    this.#removals.note(id);
+  /** For those who remove a message in another way than by a lease: before its envelope goes, and when it did not. Tells, never throws. */
+  noteRemoval(id: MessageId, kind: NoteKind): void {
+    this.#removals.note(id, kind);
   }
 
   changes(signal: AbortSignal): AsyncIterable<void> {
@@ -312,6 +315,10 @@ export class FileStore implements Store {
       const result = this.#taker.take(id, fresh?.envelope ?? null);
       if (result.kind === "taken") taken = result.envelope;
       if (result.kind !== "unusable") this.#queue.delete(id);
+    } catch (error) {
+      // Its lock may be there, and could not be taken back: the next recovery looks.
+      this.#givenUp.add(id);
+      throw error;
     } finally {
       if (taken === null) this.#leases.delete(id);
     }

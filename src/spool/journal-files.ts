@@ -66,22 +66,31 @@ export function placeOf({ device, inode }: Pick<FileFacts, "device" | "inode">):
   return `${device}-${inode}`;
 }
 
-/** One line: that the message is about to be removed. Begun anew, as the line before it may have been cut short. */
-export function encodeNote(id: MessageId): Buffer {
-  return Buffer.from(`\n${id} ${checksum(id)}\n`);
+/** "removed": the message is about to be; "kept": it could not be removed after all. */
+export type NoteKind = "removed" | "kept";
+
+/** Before a name that is kept: no message that is in a journal has such a name. */
+const KEPT = "+";
+
+/** One line. Begun anew, as the line before it may have been cut short. */
+export function encodeNote(id: MessageId, kind: NoteKind): Buffer {
+  const name = kind === "kept" ? `${KEPT}${id}` : id;
+  return Buffer.from(`\n${name} ${checksum(name)}\n`);
 }
 
-/** Ids in whole lines; what a power cut has torn says nothing. */
-export function decodeNotes(bytes: Buffer): readonly MessageId[] {
-  const ids: MessageId[] = [];
+/** What whole lines say; what a power cut has torn says nothing. */
+export function decodeNotes(bytes: Buffer): readonly { id: MessageId; kind: NoteKind }[] {
+  const notes: { id: MessageId; kind: NoteKind }[] = [];
   // Without the last line end there is no whole line behind it.
   for (const line of bytes.toString().split("\n").slice(0, -1)) {
     const at = line.lastIndexOf(" ");
     const name = line.slice(0, Math.max(0, at));
-    const id = line.slice(at + 1) === checksum(name) ? parseMessageId(name) : null;
-    if (id !== null) ids.push(id);
+    if (line.slice(at + 1) !== checksum(name)) continue;
+    const kept = name.startsWith(KEPT);
+    const id = parseMessageId(kept ? name.slice(KEPT.length) : name);
+    if (id !== null) notes.push({ id, kind: kept ? "kept" : "removed" });
   }
-  return ids;
+  return notes;
 }
 
 function checksum(name: string): string {

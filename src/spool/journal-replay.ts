@@ -15,6 +15,7 @@ import {
   decodeNotes,
   JOURNAL_FOLDER,
   type JournalFileName,
+  type NoteKind,
   ownerHere,
   parseJournalName,
   placeOf,
@@ -225,9 +226,12 @@ function notesReader(disk: Disk): () => ReadonlySet<MessageId> {
     const now = notes.map(({ path, facts }) => `${path} ${facts.inode} ${facts.size}`).join();
     if (now === read) return ids;
     read = now;
-    ids = new Set(
-      notes.flatMap(({ path }) => decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0))),
+    const lines = notes.flatMap(({ path }) =>
+      decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0)),
     );
+    const of = (kind: NoteKind) => lines.flatMap((line) => (line.kind === kind ? [line.id] : []));
+    const kept = new Set(of("kept"));
+    ids = new Set(of("removed").filter((id) => !kept.has(id)));
     return ids;
   };
 }

@@ -10,6 +10,7 @@ import {
   type JournalFileKind,
   type JournalOwner,
   journalName,
+  type NoteKind,
   ownerHere,
   placeOf,
 } from "./journal-files.ts";
@@ -115,8 +116,8 @@ export class JournalFiles {
   }
 
   /** Throws ENOSPC ... */
-  note(id: MessageId): void {
-    this.#notes.append(encodeNote(id));
+  note(id: MessageId, kind: NoteKind): void {
+    this.#notes.append(encodeNote(id, kind));
   }
 
   /** Not synced. */

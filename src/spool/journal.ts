@@ -9,6 +9,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Journaling } from "../io/journaling.ts";
 import { Demand } from "./journal-demand.ts";
+import type { NoteKind } from "./journal-files.ts";
 import {
   encodeBatch,
   encodeDone,
@@ -95,7 +96,7 @@ export class CommitJournal {
     return spare.generation === "";
   }
 
-  /** Resolves when the message would survive a power cut. Its files have their final names by now. */
+  /** Resolves when the message would survive a power cut; the envelope is to have its final name at once then. */
   async put(id: MessageId, content: Uint8Array, envelope: Uint8Array): Promise<void> {
     this.#live.add(id);
     this.#append(encodePut(id, content, envelope)).puts.push(id);
@@ -116,10 +117,10 @@ export class CommitJournal {
     return this.#files.notes;
   }
 
-  /** The message is going to be removed: after a kill it must not come back. Throws ENOSPC ... */
-  removing(id: MessageId): void {
+  /** What is removed must not come back after a kill. Throws ENOSPC ... */
+  note(id: MessageId, kind: NoteKind): void {
     if (typeof this.#files === "string" || !this.#live.has(id)) return;
-    this.#files.note(id);
+    this.#files.note(id, kind);
   }
 
   /** The message was removed: after a power cut it should not come back. Costs no sync of its own. */
@@ -129,6 +130,12 @@ export class CommitJournal {
     this.#files.spare.held.delete(id);
     this.#append(encodeDone(id));
     this.#after("done", DONE_MS, () => this.#flush());
+  }
+
+  /** The message was put in, and is not to be accepted after all. */
+  takeBack(id: MessageId): void {
+    this.#noteQuietly(id);
+    this.removed(id);
   }
 
   /** Makes every file durable and gives the segments back. */
@@ -194,7 +201,7 @@ export class CommitJournal {
 
   #noteQuietly(id: MessageId): void {
     try {
-      this.removing(id);
+      this.note(id, "removed");
     } catch {
       // Then it may come back, as mail does whose client has not heard the answer.
     }
@@ -248,6 +255,8 @@ export class CommitJournal {
   async #giveBack(files: JournalFiles, segment: Segment): Promise<void> {
     const { disk, journaling } = this.#options;
     const { generation } = segment;
+    // Whoever was told that his message is safe gives it its name in this turn of the event loop.
+    await new Promise(setImmediate);
     try {
       if (segment.held.size === 0) await disk.syncDirectory();
       else await journaling.syncAll();

@@ -7,7 +7,7 @@ import { describeError, isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { CommitJournal } from "./journal.ts";
-import { encodeNote, JOURNAL_FOLDER, parseJournalName } from "./journal-files.ts";
+import { encodeNote, JOURNAL_FOLDER, type NoteKind, parseJournalName } from "./journal-files.ts";
 import { makerOf } from "./names.ts";
 
 /** Somebody who begins with a journal is noticed within this: it is made seconds before it is needed. */
@@ -33,24 +33,27 @@ export class Removals {
     this.#warn = given.warn;
   }
 
-  /** Before its envelope is removed. Tells, never throws: without the note it may come back after a kill. */
-  note(id: MessageId): void {
+  /**
+   * "removed": before its envelope is; "kept": when that has failed. Tells, never throws: without the
+   * note it may come back after a kill.
+   */
+  note(id: MessageId, kind: NoteKind): void {
     // Only messages that relayd has made are in a journal.
     if (makerOf(id) === null) return;
     try {
-      this.#own?.removing(id);
-      for (const name of this.#look()) this.#append(name, id);
+      this.#own?.note(id, kind);
+      for (const name of this.#look()) this.#append(name, id, kind);
     } catch (error) {
       this.#warn(`cannot note the removal of ${id}: ${describeError(error)}`);
     }
   }
 
-  #append(name: string, id: MessageId): void {
+  #append(name: string, id: MessageId, kind: NoteKind): void {
     // Opened after its owner has ended it would be made anew, and nobody would ever remove it.
     if (this.#disk.stat(name) === null) return;
     const file = this.#disk.journaling?.openToAppend(name);
     try {
-      file?.append(encodeNote(id));
+      file?.append(encodeNote(id, kind));
     } finally {
       file?.close();
     }

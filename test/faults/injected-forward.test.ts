@@ -68,6 +68,7 @@ for (const trouble of AFTER) {
 
 const BACK: readonly ForwardTrouble[] = [
   { calls: ["rename"], ending: ".envelope.busy", told: /cannot put back/ },
+  { calls: ["open", "rename"], ending: ".envelope.busy", told: /cannot put back/ },
 ];
 
 for (const trouble of BACK) {

@@ -89,7 +89,7 @@ export async function testPop(changes: PopChanges = {}): Promise<TestPop> {
     config,
     spool: { directory, sync: changes.sync ?? true },
     group: null,
-    removing: () => undefined,
+    noteRemoval: () => undefined,
     accounts: openServerAccounts({
       path: config.secrets,
       authConfig: config.authConfig,
