@@ -24,7 +24,6 @@ import {
   write,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
 import { isErrno } from "../core/errors.ts";
 import type { Disk, DiskFile, FileFacts } from "./disk.ts";
 import { nodeJournaling } from "./journaling.ts";
@@ -37,7 +36,7 @@ const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 export function nodeDisk(directory: string): Disk {
-  const path = (name: string) => join(directory, name);
+  const path = (name: string) => `${directory}/${name}`;
   const rights: Rights = { asked: false, sameAsGiven: false };
   return {
     directory,
@@ -98,7 +97,7 @@ function statName(directory: string, name: string): FileFacts | null {
   const stats =
     name === "."
       ? statSync(directory, { throwIfNoEntry: false })
-      : lstatSync(join(directory, name), { throwIfNoEntry: false });
+      : lstatSync(`${directory}/${name}`, { throwIfNoEntry: false });
   return stats === undefined ? null : factsOf(stats);
 }
 

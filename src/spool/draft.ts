@@ -56,6 +56,13 @@ export class FileDraft implements Draft {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    if (this.#gatheredBytes === 0 && chunk.length >= GATHER_BYTES) {
+      this.#size += chunk.length;
+      await this.#orNothing("write", contentName(this.id), async () => {
+        await this.#content.appendLater(chunk);
+      });
+      return;
+    }
     // A copy: the caller may reuse its buffer.
     this.#gathered.push(Buffer.from(chunk));
     this.#gatheredBytes += chunk.length;
