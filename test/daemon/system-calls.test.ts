@@ -54,7 +54,9 @@ test("system calls and directory listings of a message do not grow with their nu
   for (const [name, most] of Object.entries(MOST)) {
     const calls = name.split(" ").reduce((sum, one) => sum + added(one), 0);
     t.diagnostic(`${name}: ${calls.toFixed(2)} a message`);
-    assert.ok(calls > 0 && calls <= most, `${name}: ${calls.toFixed(2)} a message`);
+    assert.ok(calls <= most, `${name}: ${calls.toFixed(2)} a message`);
+    // Many messages may need fewer syncs than few, which have no journal.
+    if (!name.includes("sync")) assert.ok(calls > 0, `${name}: ${calls.toFixed(2)} a message`);
   }
 });
 
