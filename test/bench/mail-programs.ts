@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePort } from "../support/catcher.ts";
 import { bin, canConnect, until } from "../support/relayd.ts";
@@ -15,6 +16,8 @@ export interface MailProgram extends AsyncDisposable {
   readonly port: number;
   /** The root of its processes. */
   readonly pid: number;
+  /** What comes from now on waits, once more. */
+  hold(): Promise<void>;
   /** Sends what was held, and returns at once. */
   release(): Promise<void>;
   /** Messages in its queue. */
@@ -89,6 +92,7 @@ async function startRelay(
   return {
     port,
     pid: child.pid ?? 0,
+    hold: async () => await Promise.resolve(),
     release: async () => await tell(admin, "forward"),
     waiting: () => readdirSync(spool).filter((name) => /\.envelope/.test(name)).length,
     async [Symbol.asyncDispose]() {
@@ -130,6 +134,12 @@ async function startPostfix({ directory, sink, mode }: Place): Promise<MailProgr
   return {
     port,
     pid,
+    async hold() {
+      await runLater("postconf", ["-c", config, "-e", "defer_transports=smtp"]);
+      await runLater("postfix", ["-c", config, "reload"]);
+      // What runs by the old settings ends meanwhile.
+      await sleep(2000);
+    },
     async release() {
       // Not waiting in one piece: the first message may be at the sink before the last of these ends.
       await runLater("postconf", ["-c", config, "-e", "defer_transports="]);

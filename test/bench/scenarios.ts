@@ -150,9 +150,11 @@ const ACTS: Readonly<Record<Kind, Act>> = {
     return { tookMs, cpuMs: usageOf(program.pid).cpuMs - before };
   },
   drain: async (program, sink, load) => {
+    await program.hold();
     const expected = sink.received + load.messages;
     await send(program.port, load);
     await sleep(500);
+    if (sink.received !== expected - load.messages) throw new Error("What was to wait was sent");
     const before = usageOf(program.pid).cpuMs;
     // How long a program takes to notice is not its rate: the clock starts with the first message.
     const first = sink.reaches(expected - load.messages + 1).then(() => performance.now());
