@@ -36,7 +36,7 @@ const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 export function nodeDisk(directory: string): Disk {
-  const path = (name: string) => `${directory}/${name}`;
+  const path = (name: string) => (name === "." ? directory : `${directory}/${name}`);
   const rights: Rights = { asked: false, sameAsGiven: false };
   return {
     directory,

@@ -12,6 +12,8 @@ import { makerOf } from "./names.ts";
 
 /** Somebody who begins with a journal is noticed within this: it is made seconds before it is needed. */
 const LOOK_MS = 100;
+/** Time stamps of files are this coarse at the worst, on file systems worth a spool. */
+const STAMP_MS = 50;
 
 export class Removals {
   readonly #disk: Disk;
@@ -20,6 +22,8 @@ export class Removals {
   readonly #warn: (text: string) => void;
   #nextLookMs = Number.NEGATIVE_INFINITY;
   #others: readonly string[] = [];
+  /** When the folder had last changed as it was listed; null when it must be listed again. */
+  #listedMs: number | null = null;
 
   constructor(given: {
     readonly disk: Disk;
@@ -64,21 +68,34 @@ export class Removals {
     const now = this.#clock.monotonic();
     if (now < this.#nextLookMs) return this.#others;
     this.#nextLookMs = now + LOOK_MS;
+    const modifiedMs = this.#folderModifiedMs();
+    if (modifiedMs !== null && modifiedMs === this.#listedMs) return this.#others;
     const own = this.#own?.notes ?? null;
-    this.#others = this.#names()
+    this.#others = (modifiedMs === null ? [] : this.#names())
       .filter((name) => parseJournalName(name)?.kind === "removed")
       .map((name) => `${JOURNAL_FOLDER}/${name}`)
       .filter((path) => path !== own);
+    const settled = modifiedMs !== null && this.#clock.now() - modifiedMs > STAMP_MS;
+    this.#listedMs = settled ? modifiedMs : null;
     return this.#others;
   }
 
+  /** null when there is none. */
+  #folderModifiedMs(): number | null {
+    return orNull(() => this.#disk.stat(JOURNAL_FOLDER)?.modifiedMs ?? null);
+  }
+
   #names(): readonly string[] {
-    try {
-      return this.#disk.stat(JOURNAL_FOLDER) === null ? [] : this.#disk.list(JOURNAL_FOLDER);
-    } catch (error) {
-      // Where we may not look, we may not touch the messages either: they have the same owner and rights.
-      if (isErrno(error, "ENOENT", "ENOTDIR", "EACCES")) return [];
-      throw error;
-    }
+    return orNull(() => this.#disk.list(JOURNAL_FOLDER)) ?? [];
+  }
+}
+
+/** Where we may not look, we may not touch the messages either: they have the same owner and rights. */
+function orNull<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EACCES")) return null;
+    throw error;
   }
 }

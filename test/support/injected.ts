@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { present, runPeer } from "./peer.ts";
 import type { TestRelay } from "./relayd.ts";
 
@@ -73,15 +74,20 @@ export async function whileFailing<T>(
   try {
     await attached(strace.stderr);
     const result = await work();
+    // What was set off may still be under way.
+    for (let tries = 0; tries < 40 && struckIn(output) === 0; tries++) await sleep(50);
     strace.kill("SIGINT");
     await ended;
-    const struck = readFileSync(output, "latin1").split("(INJECTED)").length - 1;
-    return { result, struck };
+    return { result, struck: struckIn(output) };
   } finally {
     strace.kill("SIGINT");
     await ended;
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function struckIn(output: string): number {
+  return readFileSync(output, "latin1").split("(INJECTED)").length - 1;
 }
 
 async function attached(stderr: NodeJS.ReadableStream): Promise<void> {
