@@ -16,9 +16,16 @@ function closedPort() {
   return port1;
 }
 
-/** Empties the buffer, and every other view of its memory; nobody may be reading or writing it, nor any system call. */
-export function giveBack({ buffer }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= LARGE_BYTES) {
+/**
+ * Empties the buffer, and every other view of its memory, if it is large and has all of that memory; nobody
+ * may be reading or writing it, nor any system call.
+ */
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (!(buffer instanceof ArrayBuffer) || byteLength < LARGE_BYTES) return;
+  if (byteLength !== buffer.byteLength) return;
+  try {
     nowhere.postMessage(null, [buffer]);
+  } catch {
+    // Memory that may not be sent away, as that of a pool: it is left to the garbage collector.
   }
 }

@@ -86,17 +86,22 @@ test("ContentQueue throws away what its reader does not want", async () => {
 });
 
 test("giveBack() empties what is large, and leaves alone what may be a part of something else", () => {
-  const large = Buffer.alloc(64 * 1024);
+  const large = Buffer.allocUnsafeSlow(64 * 1024);
   const small = Buffer.from("small");
-  giveBack(large);
-  giveBack(small);
+  const part = Buffer.allocUnsafeSlow(64 * 1024)
+    .fill("x")
+    .subarray(1);
+  const pool = Buffer.from(Buffer.from("pool").buffer);
+  for (const one of [large, small, part, pool]) giveBack(one);
   assert.equal(large.length, 0);
   assert.equal(small.toString(), "small");
+  assert.equal(part.at(-1), 0x78);
+  assert.notEqual(pool.length, 0);
 });
 
 test("LineReader gives back only what has been read to its end", () => {
   const input = new LineReader(100);
-  const bytes = Buffer.alloc(64 * 1024, "NOOP\r\n");
+  const bytes = Buffer.allocUnsafeSlow(64 * 1024).fill("NOOP\r\n");
   input.push(bytes);
   input.advance(6);
   input.giveBack();
