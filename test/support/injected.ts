@@ -90,11 +90,14 @@ function struckIn(output: string): number {
   return readFileSync(output, "latin1").split("(INJECTED)").length - 1;
 }
 
+/** It is read to its end: strace would die of a reader that went away as soon as it has more to say. */
 async function attached(stderr: NodeJS.ReadableStream): Promise<void> {
   let text = "";
-  for await (const chunk of stderr) {
-    text += String(chunk);
-    if (text.includes(" attached")) break;
-  }
-  if (!text.includes(" attached")) throw new Error(`strace: ${text}`);
+  await new Promise<void>((resolve, reject) => {
+    stderr.on("data", (chunk) => {
+      text += String(chunk);
+      if (text.includes(" attached")) resolve();
+    });
+    stderr.on("end", () => reject(new Error(`strace: ${text}`)));
+  });
 }
