@@ -41,7 +41,8 @@ test("SIGTERM during forwarding: what is in hand is delivered once, the rest wai
   const relays: TestRelay[] = [];
   const smarthost = await openCatcher({
     dot: () => {
-      for (const relay of relays) relay.child.kill("SIGTERM");
+      // Once: the second one would end what is in hand.
+      relays.pop()?.child.kill("SIGTERM");
       return undefined;
     },
   });
