@@ -62,9 +62,9 @@ test("system calls and directory listings of a message do not grow with their nu
 
 /** The most that one more message may cost, from a new connection to its removal after delivery. */
 const MOST: Readonly<Record<string, number>> = {
-  rename: 3,
-  unlink: 3,
-  openat: 6.5,
-  "fsync fdatasync": 4,
-  total: 200,
+  rename: 2.5,
+  unlink: 2.5,
+  openat: 4.5,
+  "fsync fdatasync": 3.5,
+  total: 120,
 };
