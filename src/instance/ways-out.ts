@@ -9,6 +9,8 @@ import { Pace } from "../relay/pace.ts";
 import { Retrying } from "../relay/retrying.ts";
 import { Survey } from "../relay/survey.ts";
 
+type Smarthosts = ReturnType<Stations["route"]>;
+
 type WaysOut = Pick<
   Stations,
   "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey" | "linger"
@@ -26,12 +28,19 @@ export function waysOut(
   forward: ForwardConfig | null,
   { journal, clock, onPlanned }: WaysOutOptions,
 ): WaysOut {
-  const [first, ...others] = forward === null ? [""] : [forward.to, ...forward.fallbacks];
+  const first = forward?.to ?? "";
+  const others = forward?.fallbacks ?? [];
+  const usual = (account: string): Smarthosts => [
+    { address: first, account },
+    ...others.map((address) => ({ address, account })),
+  ];
+  // Nearly all mail goes there.
+  const mostly = usual("");
   return {
-    route: ({ forwardToAddress, clientAccountSelector: account }) =>
-      forwardToAddress === ""
-        ? [{ address: first ?? "", account }, ...others.map((address) => ({ address, account }))]
-        : [{ address: forwardToAddress, account }],
+    route: ({ forwardToAddress, clientAccountSelector: account }) => {
+      if (forwardToAddress !== "") return [{ address: forwardToAddress, account }];
+      return account === "" ? mostly : usual(account);
+    },
     recipients: forward?.recipients ?? "all",
     retrying: retryingOf(forward, { journal, clock, onPlanned }),
     parallel: forward?.parallel ?? 1,

@@ -142,12 +142,12 @@ export class Agenda {
    * those that a run has in hand. Until then it may be in other hands, and come back.
    */
   keep(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
-    if (this.#due.size === 0) return;
-    const there = new Set(ready);
     const now = this.#options.monotonic();
-    for (const [id, at] of this.#due) {
-      if (at <= now && !there.has(id) && !held.has(id)) this.#due.delete(id);
-    }
+    const come: MessageId[] = [];
+    for (const [id, at] of this.#due) if (at <= now && !held.has(id)) come.push(id);
+    if (come.length === 0) return;
+    const there = new Set(ready);
+    for (const id of come) if (!there.has(id)) this.#due.delete(id);
   }
 
   /** A run was ended: nothing is tried for a while, and then everything that may be. */

@@ -28,6 +28,11 @@ export class AttemptNotes {
     }
   }
 
+  /** True if something is still to be written. */
+  owes(id: MessageId): boolean {
+    return this.#unwritten.has(id);
+  }
+
   /** Before an attempt. Throws SPOOL_FULL or SPOOL_IO: then there is to be none. */
   async catchUp(lease: Lease): Promise<void> {
     const envelope = this.#unwritten.get(lease.id);

@@ -14,7 +14,14 @@ import type { Receipt, Trouble } from "../core/transport.ts";
 import { ageToNote } from "./arrival.ts";
 import { deliveryTo } from "./delivery.ts";
 import type { Forwarded, Routed, Stations } from "./journey.ts";
-import { type Ended, EXPIRED, tellRelayed, tellSender, warnSender } from "./reporting.ts";
+import {
+  type Ended,
+  EXPIRED,
+  tellRelayed,
+  tellSender,
+  tellsRelayed,
+  warnSender,
+} from "./reporting.ts";
 import type { Retrying } from "./retrying.ts";
 
 /** Carries out what a smarthost said about each recipient: who has it is never sent it again. */
@@ -38,7 +45,7 @@ export async function concludeEach(
   const fates = await fatesOf(retrying, lease, receipt);
   const { delivered, deferred, failed } = fates;
   if (failed.length > 0) await tellSender(at, subject, failed);
-  await tellRelayed(at, subject, delivered);
+  if (tellsRelayed(at, ended)) await tellRelayed(at, subject, delivered);
   const all = [...retryStateOf(lease.envelope).failed, ...failed];
   if (deferred.length === 0) await finish(retrying, lease, all);
   else await putOff(at, retrying, subject, fates);
@@ -57,10 +64,12 @@ interface Fates {
 }
 
 async function fatesOf(retrying: Retrying, lease: Lease, receipt: Receipt): Promise<Fates> {
+  const settled = settleEach(receipt, lease.envelope.toRemote);
+  if (settled.every(({ kind }) => kind === "delivered")) {
+    return { delivered: settled, deferred: [], failed: [], unknown: false };
+  }
   const expired = await retrying.isExpired(lease);
-  const fates = settleEach(receipt, lease.envelope.toRemote).map((one) =>
-    one.kind === "deferred" && expired ? timedOut(one) : one,
-  );
+  const fates = settled.map((one) => (one.kind === "deferred" && expired ? timedOut(one) : one));
   const of = (kind: RecipientOutcome["kind"]) => fates.filter((one) => one.kind === kind);
   const unknown = receipt.kind === "lost" && receipt.unknown;
   return { delivered: of("delivered"), deferred: of("deferred"), failed: of("failed"), unknown };

@@ -1,17 +1,30 @@
 /** How a message leaves the queue, or does not: outcomes are carried out here, and told. */
 import { assertNever } from "../core/assert-never.ts";
 import type { Verdict } from "../core/filter.ts";
-import type { SettledOutcome } from "../core/outcome.ts";
+import { type SettledOutcome, settle } from "../core/outcome.ts";
 import { type RecipientOutcome, settleEach } from "../core/settle-each.ts";
 import type { Lease } from "../core/store.ts";
 import type { Receipt } from "../core/transport.ts";
-import { setAsideAll } from "./conclude-each.ts";
+import { concludeEach, setAsideAll } from "./conclude-each.ts";
 import { deliveryOf } from "./delivery.ts";
-import type { Forwarded, Stations } from "./journey.ts";
-import { type Ended, tellRelayed, tellSender } from "./reporting.ts";
+import type { Forwarded, Routed, Stations } from "./journey.ts";
+import { type Ended, tellRelayed, tellSender, tellsRelayed } from "./reporting.ts";
 
 /** What the client of an immediate session is told, and the log. */
 type Failed = Extract<SettledOutcome, { kind: "failed" }>;
+
+/** Carries out and tells what a smarthost said about a message. */
+export function concludeSent(
+  at: Stations,
+  routed: Routed,
+  receipt: Receipt,
+  ended: Ended,
+): Promise<Forwarded> {
+  if (at.retrying !== null) return concludeEach(at, at.retrying, routed, receipt, ended);
+  const { lease } = routed;
+  const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
+  return conclude(at, lease, { outcome, receipt, next: ended.next, attempt: ended.attempt });
+}
 
 /** Carries an outcome out and tells it: the one place where a message leaves the queue. */
 export async function conclude(
@@ -30,7 +43,9 @@ export async function conclude(
   const { id } = lease;
   switch (outcome.kind) {
     case "delivered":
-      await tellRelayed(at, subject, concerned(outcome, given.receipt, lease.envelope.toRemote));
+      if (tellsRelayed(at, given)) {
+        await tellRelayed(at, subject, concerned(outcome, given.receipt, lease.envelope.toRemote));
+      }
       await lease.complete();
       at.journal.tell({ kind: "message.delivered", id, delivery });
       break;

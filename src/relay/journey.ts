@@ -10,17 +10,16 @@ import type { Journal } from "../core/events.ts";
 import type { Filter, Next, OpenFilter, Verdict } from "../core/filter.ts";
 import type { IncomingContent, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
-import { type Outcome, type SettledOutcome, settle } from "../core/outcome.ts";
+import type { Outcome } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Reporter } from "../core/report.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
 import type { Receipt, Smarthost, Transport, Trouble } from "../core/transport.ts";
-import { conclude, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
-import { concludeEach } from "./conclude-each.ts";
+import { conclude, concludeSent, refusedByFilter, unroutable, unsendable } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Linger } from "./linger.ts";
 import type { Pace } from "./pace.ts";
-import { elsewhere, notSent, type Reached, reach, unreached } from "./reach.ts";
+import { elsewhere, failUnsent, notSent, type Reached, reach, unreached } from "./reach.ts";
 import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 import type { Survey } from "./survey.ts";
@@ -73,18 +72,23 @@ export async function receive(
 ): Promise<Received> {
   const started = at.clock.monotonic();
   try {
-    await using draft = await createDraft(at.store, submission.content);
-    at.journal.tell({ kind: "content.created", id: draft.id, peer: submission.peer });
-    await storeContent(draft, submission.content);
-    const refusal = submission.content.refusal();
-    if (refusal !== null) return rejected(at, submission, draft, refusal, refusal.text);
+    const draft = await createDraft(at.store, submission.content);
+    // As `await using` would: what that is compiled to costs more, once for each message.
+    try {
+      at.journal.tell({ kind: "content.created", id: draft.id, peer: submission.peer });
+      await storeContent(draft, submission.content);
+      const refusal = submission.content.refusal();
+      if (refusal !== null) return rejected(at, submission, draft, refusal, refusal.text);
 
-    await draft.seal(submission.envelope);
-    at.journal.tell({ kind: "envelope.created", id: draft.id, peer: submission.peer });
-    const verdict = (await filter?.run(draft.files(), signal)) ?? PASS;
-    const received = await commit(at, submission, { draft, verdict, started });
-    if (verdict.next === "rescan") at.requestRun("rescan");
-    return received;
+      await draft.seal(submission.envelope);
+      at.journal.tell({ kind: "envelope.created", id: draft.id, peer: submission.peer });
+      const verdict = filter === null ? PASS : await filter.run(draft.files(), signal);
+      const received = await commit(at, submission, { draft, verdict, started });
+      if (verdict.next === "rescan") at.requestRun("rescan");
+      return received;
+    } finally {
+      await draft[Symbol.asyncDispose]();
+    }
   } catch (error) {
     if (!(error instanceof RelayError)) throw error;
     const text = `cannot store message: ${error.message}`;
@@ -103,9 +107,13 @@ async function createDraft(store: Store, content: IncomingContent): Promise<Draf
   }
 }
 
-async function storeContent(draft: Draft, content: IncomingContent): Promise<void> {
+async function storeContent(draft: Draft, { chunks }: IncomingContent): Promise<void> {
+  if (Symbol.iterator in chunks) {
+    for (const chunk of chunks) await draft.write(chunk);
+    return;
+  }
   const failures: unknown[] = [];
-  for await (const chunk of content.chunks) {
+  for await (const chunk of chunks) {
     if (failures.length > 0) continue;
     try {
       await draft.write(chunk);
@@ -212,22 +220,26 @@ export async function route(
   signal: AbortSignal,
 ): Promise<Routed | Forwarded> {
   const started = at.clock.monotonic();
-  await at.retrying?.notes.catchUp(lease);
+  if (at.retrying?.notes.owes(lease.id) === true) await at.retrying.notes.catchUp(lease);
   const { id, envelope } = lease;
   const { clientAccountSelector: selector, forwardTo, forwardToAddress } = envelope;
   at.journal.tell({ kind: "forward.message", id, selector, forwardTo, forwardToAddress });
-  const over = async (outcome: SettledOutcome, next: Next): Promise<Forwarded> =>
-    await conclude(at, lease, { outcome, next, attempt: notSent(at.route(envelope)[0], started) });
   if (envelope.toRemote.length === 0) {
     const text = "failing message with no remote recipients";
     at.journal.tell({ kind: "note", level: "warning", detail: false, text });
-    return await over(unsendable([], "no remote recipients"), "continue");
+    const outcome = unsendable([], "no remote recipients");
+    return await failUnsent(at, lease, { outcome, next: "continue", started });
   }
-  const asked = filter !== null && forwardTo !== "" ? filter : null;
-  const verdict = (await asked?.run(lease.files(), signal)) ?? null;
-  if (verdict?.kind === "abandon") return abandoned(at, lease, verdict.next);
-  if (verdict?.kind === "reject") return await over(unroutable(envelope.toRemote), verdict.next);
-  const smarthosts = at.route(verdict === null ? envelope : await lease.reread());
+  if (filter === null || forwardTo === "") {
+    return { kind: "routed", lease, smarthosts: at.route(envelope), verdict: null, started };
+  }
+  const verdict = await filter.run(lease.files(), signal);
+  const { next } = verdict;
+  if (verdict.kind === "abandon") return abandoned(at, lease, next);
+  if (verdict.kind === "reject") {
+    return await failUnsent(at, lease, { outcome: unroutable(envelope.toRemote), next, started });
+  }
+  const smarthosts = at.route(await lease.reread());
   return { kind: "routed", lease, smarthosts, verdict, started };
 }
 
@@ -246,10 +258,9 @@ export async function forward(
   const { transport, clientFilter } = outbound;
   let reached = await reach(at, smarthosts, outbound, signal);
   if (reached.trouble !== null) return await unreached(at, routed, reached, signal);
-  const isLate = () => outbound.soon === null && !at.pace.isFree(reached.smarthost.address);
-  if (isLate()) return later();
+  if (isLate(at, reached, outbound)) return later();
   const filter = routing === null ? clientFilter : null;
-  const verdict = (await filter?.run(lease.files(), signal)) ?? routing ?? PASS;
+  const verdict = filter === null ? (routing ?? PASS) : await filter.run(lease.files(), signal);
   const { next } = verdict;
   if (verdict.kind === "abandon") return abandoned(at, lease, next);
   if (filter !== null) await lease.reread();
@@ -259,7 +270,7 @@ export async function forward(
     return await conclude(at, lease, { outcome, next, attempt });
   }
   // Others may have had their turn meanwhile.
-  if (isLate()) return later();
+  if (isLate(at, reached, outbound)) return later();
   if (at.pace.limited && (await ownTurn(at, reached, outbound, signal))) {
     // No smarthost keeps a session for as long.
     reached = await reach(at, smarthosts, outbound, signal);
@@ -267,14 +278,16 @@ export async function forward(
   }
   // The session is gone when a message has ended it: what it was is asked before.
   const { session } = transport;
-  const attempt: Attempt = { smarthost: reached.smarthost, session, bytes: 0, started };
   const { receipt, bytes } = await send(lease, transport, signal);
   const other = await elsewhere(at, { routed, reached, outbound }, receipt, signal);
   if (other !== null) return await forward(at, { ...other, verdict }, outbound, signal);
-  const ended = { next, attempt: { ...attempt, bytes } };
-  if (at.retrying !== null) return await concludeEach(at, at.retrying, routed, receipt, ended);
-  const outcome = settle(receipt, lease.envelope.toRemote, at.recipients);
-  return await conclude(at, lease, { outcome, receipt, ...ended });
+  const attempt: Attempt = { smarthost: reached.smarthost, session, bytes, started };
+  return await concludeSent(at, routed, receipt, { next, attempt });
+}
+
+/** True where somebody waits for the answer, and the message may not go at once. */
+function isLate({ pace }: Stations, { smarthost }: Reached, { soon }: Outbound): boolean {
+  return soon === null && !pace.isFree(smarthost.address);
 }
 
 /** True if it took some time. */
@@ -304,9 +317,13 @@ async function send(
   signal: AbortSignal,
 ): Promise<{ readonly receipt: Receipt; readonly bytes: number }> {
   try {
-    await using content = await lease.content();
-    const receipt = await transport.send(lease.envelope, content, signal);
-    return { receipt, bytes: content.size };
+    const content = await lease.content();
+    try {
+      const receipt = await transport.send(lease.envelope, content, signal);
+      return { receipt, bytes: content.size };
+    } finally {
+      await content[Symbol.asyncDispose]();
+    }
   } catch (error) {
     if (!(error instanceof RelayError) || error.code !== "CONTENT_MISSING") throw error;
     return { receipt: { kind: "unsendable", why: error.message }, bytes: 0 };

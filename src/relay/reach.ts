@@ -1,5 +1,7 @@
 /** On the way to a smarthost: a session with one that can be used, or what becomes of the message without. */
+import type { Next } from "../core/filter.ts";
 import { type SettledOutcome, troubled } from "../core/outcome.ts";
+import type { Lease } from "../core/store.ts";
 import type { Receipt, Smarthost, Trouble } from "../core/transport.ts";
 import { conclude } from "./conclude.ts";
 import type { Attempt } from "./delivery.ts";
@@ -32,17 +34,32 @@ export async function reach(
   return last ?? { smarthost: smarthosts[0], trouble: null };
 }
 
+interface Way {
+  readonly routed: Routed;
+  readonly reached: Reached;
+  readonly outbound: Outbound;
+}
+
 /**
  * Where a message goes whose connection was lost: to the next smarthost at once, as long as nobody can
  * have taken it. null when there is none, or none that can be used: then it was lost here.
  */
-export async function elsewhere(
+export function elsewhere(
   at: Stations,
-  { routed, reached, outbound }: { routed: Routed; reached: Reached; outbound: Outbound },
+  way: Way,
   receipt: Receipt,
   signal: AbortSignal,
+): Promise<Routed | null> | null {
+  if (receipt.kind !== "lost" || receipt.unknown) return null;
+  return way.outbound.soon?.aborted === true ? null : toNext(at, way, receipt.trouble, signal);
+}
+
+async function toNext(
+  at: Stations,
+  { routed, reached, outbound }: Way,
+  trouble: Trouble,
+  signal: AbortSignal,
 ): Promise<Routed | null> {
-  if (receipt.kind !== "lost" || receipt.unknown || outbound.soon?.aborted === true) return null;
   const { retrying } = at;
   const { unusable } = outbound;
   const { address } = reached.smarthost;
@@ -53,7 +70,6 @@ export async function elsewhere(
     if (retrying === null) unusable.set(next.smarthost.address, next.trouble);
     return null;
   }
-  const { trouble } = receipt;
   at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
   if (retrying === null) unusable.set(address, trouble);
   else retrying.loses(address, routed.lease.id, trouble);
@@ -80,6 +96,16 @@ export async function unreached(
       ? troubled(why, lease.envelope.toRemote)
       : { kind: "queued", why: why.why, trouble: why };
   return await conclude(at, lease, { outcome, next: "continue", attempt });
+}
+
+/** What becomes of a message that no smarthost is asked about. */
+export async function failUnsent(
+  at: Stations,
+  lease: Lease,
+  { outcome, next, started }: { outcome: SettledOutcome; next: Next; started: number },
+): Promise<Forwarded> {
+  const attempt = notSent(at.route(lease.envelope)[0], started);
+  return await conclude(at, lease, { outcome, next, attempt });
 }
 
 export function notSent(smarthost: Smarthost, started: number): Attempt {

@@ -42,17 +42,20 @@ export async function tellSender(
   await report(at, subject, { action: "failed", concerned: failed, retriedUntil: null });
 }
 
+/** True where senders may want to hear of success: the smarthost will tell nothing itself. */
+export function tellsRelayed({ reporter }: Stations, { attempt }: Ended): boolean {
+  return reporter !== null && attempt.session?.dsn === false;
+}
+
 /**
  * Tells of what was handed to a smarthost that will tell nothing itself: only those who asked for it
- * (RFC 3461 5.2.2). Before the message is removed.
+ * (RFC 3461 5.2.2). Before the message is removed, and only where `tellsRelayed`.
  */
 export async function tellRelayed(
   at: Stations,
   subject: Subject,
   delivered: readonly Concerned[],
 ): Promise<void> {
-  if (at.reporter === null || delivered.length === 0) return;
-  if (subject.ended.attempt.session?.dsn !== false) return;
   const dsn = dsnOf(subject.lease.envelope.trailer);
   const concerned = delivered.filter(({ recipient }) => isWanted(dsn, recipient, "relayed"));
   if (concerned.length === 0) return;

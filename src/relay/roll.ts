@@ -44,8 +44,14 @@ export class Roll {
     this.#held.delete(id);
   }
 
+  /** It has left the queue. */
+  gone(id: MessageId): void {
+    this.#seen.delete(id);
+  }
+
   /** A run may never end, where there is always new mail. */
   #forgetGone(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
+    if (this.#seen.size === 0 && this.usual.size === 0) return;
     const there = new Set(ready);
     for (const ids of [this.#seen, this.usual]) {
       for (const id of ids) if (!there.has(id) && !held.has(id)) ids.delete(id);

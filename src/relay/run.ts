@@ -130,7 +130,7 @@ export class Run {
   }
 
   async #passes(router: Filter | null): Promise<void> {
-    if (!this.#options.forced) await this.#turn();
+    if (!this.#options.forced && !this.#at.survey.isDue) await this.#turn();
     this.#more = false;
     // Before the look into the queue.
     const held = this.#roll.held();
@@ -201,7 +201,7 @@ export class Run {
     this.#roll.usual.delete(id);
     const hasWaited = this.#at.retrying?.agenda.forget(id) === true;
     const routed = await this.#route(lease, router, hasWaited);
-    const lane = routed === null ? null : await this.#laneFor(lease);
+    const lane = routed === null ? null : (this.#usualFor(lease) ?? (await this.#laneFor(lease)));
     if (routed !== null && lane !== null && !lane.full) {
       this.#roll.taken(id);
       lane.take(routed);
@@ -219,28 +219,30 @@ export class Run {
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
     this.#tried += 1;
-    const { now } = this.#options;
-    const routed = await this.#guarded(lease, () => route(this.#at, lease, router, now));
-    if (routed === null) return null;
-    if (routed.kind === "over") {
-      this.#judge(addressOf(lease), null, routed);
-      return null;
+    try {
+      const routed = await route(this.#at, lease, router, this.#options.now);
+      if (routed.kind === "over") {
+        this.#judge(addressOf(lease), null, routed);
+        return null;
+      }
+      const waiting: Routed = hasWaited ? { ...routed, hasWaited } : routed;
+      const pause = this.#options.forced ? null : (retrying?.pauseOf(routed.smarthosts) ?? null);
+      if (retrying !== null && pause !== null) {
+        this.#tried -= 1;
+        await retrying.wait(this.#at, waiting, pause);
+        return null;
+      }
+      if (!this.#dead.has(addressOf(lease))) return waiting;
+      this.#dead.putOff(lease);
+    } catch (error) {
+      this.#fault(lease, error);
     }
-    const waiting: Routed = { ...routed, hasWaited };
-    if (await this.#waitsForPause(waiting)) return null;
-    if (!this.#dead.has(addressOf(lease))) return waiting;
-    this.#dead.putOff(lease);
     return null;
   }
 
-  /** True when all its smarthosts are to be left alone; then it is put off, or has waited long enough. */
-  async #waitsForPause(routed: Routed): Promise<boolean> {
-    const { retrying } = this.#at;
-    const pause = retrying?.pauseOf(routed.smarthosts) ?? null;
-    if (retrying === null || pause === null || this.#options.forced) return false;
-    this.#tried -= 1;
-    await this.#guarded(routed.lease, async () => await retrying.wait(this.#at, routed, pause));
-    return true;
+  /** The lane of nearly all mail, if this message goes there and it is open. */
+  #usualFor(lease: Lease): Lane | null {
+    return laneKey(lease) === USUAL ? this.#lanes.usual : null;
   }
 
   /** null when there are too many, and all of them at work. */
@@ -259,7 +261,7 @@ export class Run {
       skipped: ({ lease }) => this.#dead.putOff(lease),
       released: ({ lease }) => this.#roll.released(lease.id),
       soon: this.#options.soon,
-      send: async (routed, open) => await this.#send(address, routed, open),
+      send: (routed, open) => this.#send(address, routed, open),
       backlog: () => (key === USUAL ? this.#backlog : 0),
       monotonic: () => clock.monotonic(),
       sleep: async (ms, signal) => await clock.sleep(ms, signal),
@@ -267,36 +269,32 @@ export class Run {
   }
 
   async #send(address: string, routed: Routed, open: () => Promise<Outbound>): Promise<void> {
-    const { lease } = routed;
-    const outbound = await this.#guarded(lease, open);
-    if (outbound === null) {
+    let outbound: Outbound | null = null;
+    try {
+      outbound = await open();
+      const sent = await forward(this.#at, routed, outbound, this.#options.now);
+      this.#judge(address, routed, sent);
+    } catch (error) {
+      this.#fault(routed.lease, error);
       // Our own secrets or keys cannot be used: no message will fare better.
-      this.#ended = true;
-      return;
+      if (outbound === null) this.#ended = true;
     }
-    const { now } = this.#options;
-    const sent = await this.#guarded(lease, () => forward(this.#at, routed, outbound, now));
-    if (sent !== null) this.#judge(address, routed, sent);
   }
 
   /** Storage trouble on one message, or a fault of ours: it stays queued, the others go on. */
-  async #guarded<T>(lease: Lease, work: () => Promise<T>): Promise<T | null> {
-    try {
-      return await work();
-    } catch (error) {
-      const { soon, now } = this.#options;
-      if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return null;
-      this.#error = describeError(error);
-      this.#told = false;
-      this.#at.retrying?.fault(lease.id);
-      const text = `cannot forward ${lease.id}: ${this.#error}`;
-      this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
-      return null;
-    }
+  #fault(lease: Lease, error: unknown): void {
+    const { soon, now } = this.#options;
+    if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return;
+    this.#error = describeError(error);
+    this.#told = false;
+    this.#at.retrying?.fault(lease.id);
+    const text = `cannot forward ${lease.id}: ${this.#error}`;
+    this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
   }
 
   #judge(address: string, routed: Routed | null, { outcome, next }: Forwarded): void {
     if (next === "stop") this.#ended = true;
+    if (routed !== null && outcome.kind === "delivered") this.#roll.gone(routed.lease.id);
     if (outcome.kind === "deferred") this.#waiting += 1;
     const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {

@@ -22,7 +22,12 @@ export class Survey {
     this.#clock = clock;
   }
 
-  /** Resolves when it is time for the next look, or the signal is aborted. */
+  /** True when it is time for the next look. */
+  get isDue(): boolean {
+    return this.#next <= this.#clock.monotonic();
+  }
+
+  /** Resolves when it is, or the signal is aborted. */
   async turn(signal: AbortSignal): Promise<void> {
     const wait = this.#next - this.#clock.monotonic();
     if (wait <= 0) return;
