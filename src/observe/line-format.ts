@@ -23,7 +23,7 @@ const MAX_TEXT = 1000;
 /** Without its line feed. */
 export function formatLine(level: Level, text: string, context: LineContext): string {
   const time = context.fields.includes("time") ? `${localTime(new Date(context.now))}: ` : "";
-  const where = oneLine(contextText(context));
+  const where = contextText(context);
   return `${context.program}: ${time}${level}: ${where}${cut(oneLine(text.slice(0, 2 * MAX_TEXT)))}`;
 }
 
@@ -45,6 +45,8 @@ export function localDay(date: Date): string {
  * what turns the direction of writing become escapes.
  */
 export function oneLine(text: string): string {
+  // Most lines are ASCII, which one look tells.
+  if (!NOT_PLAIN.test(text)) return text;
   return text.replace(UNSAFE, (character) => {
     if (character === "\u001b") return ".";
     const known = SHORT.get(character);
@@ -54,6 +56,7 @@ export function oneLine(text: string): string {
   });
 }
 
+const NOT_PLAIN = /[^ -~]/;
 const UNSAFE = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 const SHORT: ReadonlyMap<string, string> = new Map([
   ["\n", "\\n"],
@@ -70,11 +73,12 @@ export function cut(text: string): string {
 }
 
 function contextText({ fields, unit, peer, id }: LineContext): string {
+  if (fields.length === 0) return "";
   const parts: string[] = [];
   if (fields.includes("unit") && unit !== "") parts.push(`[${unit}] `);
   if (peer !== null) parts.push(peerText(fields, peer));
   if (fields.includes("msgid") && id !== "") parts.push(`(${id.replace(/^emailrelay\./, "")}) `);
-  return parts.join("");
+  return oneLine(parts.join(""));
 }
 
 function peerText(fields: readonly LogField[], { address, port }: Peer): string {

@@ -8,44 +8,33 @@ const MAX_RECIPIENTS = 20;
 
 export function acceptance(event: Extract<RelayEvent, { kind: "message.accepted" }>): string {
   const { peer, from, to, bytes, account, tls, ms } = event;
-  return fields({
-    from: bracketed([from]),
-    to: bracketed(to),
-    size: String(bytes),
-    client: displayAddress(peer.address, peer.port),
-    tls: tls.replaceAll(" ", "/"),
-    account,
-    ms: String(Math.round(ms)),
-  });
+  const client = displayAddress(peer.address, peer.port);
+  return (
+    `from=<${from}>${field("to", bracketed(to))} size=${bytes} client=${client}` +
+    `${field("tls", tls.replaceAll(" ", "/"))}${field("account", account)} ms=${Math.round(ms)}`
+  );
 }
 
 export function delivery(given: Delivery): string {
   const { from, to, bytes, smarthost, peer, tls, account, code, text, ms } = given;
-  const known = fields({
-    from: bracketed([from]),
-    to: bracketed(to),
-    size: String(bytes),
-    smarthost,
-    peer,
-    tls: tls.replaceAll(" ", "/"),
-    account,
-    code: code === 0 ? "" : String(code),
-    ms: String(Math.round(ms)),
-  });
-  return `${known} text="${text}"`;
+  return (
+    `from=<${from}>${field("to", bracketed(to))} size=${bytes}` +
+    `${field("smarthost", smarthost)}${field("peer", peer)}` +
+    `${field("tls", tls.replaceAll(" ", "/"))}${field("account", account)}` +
+    `${code === 0 ? "" : ` code=${code}`} ms=${Math.round(ms)} text="${text}"`
+  );
 }
 
 function bracketed(addresses: readonly string[]): string {
-  const shown = addresses.slice(0, MAX_RECIPIENTS).map((address) => `<${address}>`);
-  const more = addresses.length - shown.length;
-  return `${shown.join(",")}${more > 0 ? `,+${more}` : ""}`;
+  let shown = "";
+  for (const address of addresses.slice(0, MAX_RECIPIENTS)) {
+    shown += shown === "" ? `<${address}>` : `,<${address}>`;
+  }
+  const more = addresses.length - MAX_RECIPIENTS;
+  return more > 0 ? `${shown},+${more}` : shown;
 }
 
 /** Nothing is written for what is not known. */
-function fields(values: Readonly<Record<string, string>>): string {
-  let known = "";
-  for (const [name, value] of Object.entries(values)) {
-    if (value !== "") known += known === "" ? `${name}=${value}` : ` ${name}=${value}`;
-  }
-  return known;
+function field(name: string, value: string): string {
+  return value === "" ? "" : ` ${name}=${value}`;
 }

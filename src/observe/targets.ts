@@ -49,9 +49,9 @@ export function openLog(options: LogOptions): Log {
 }
 
 /**
- * What happens again and again, and what nobody has been promised yet: such lines may wait for the
- * others of the same turn of the event loop. All others are written at once, and with them what
- * waited: whoever was told 250 finds "accepted" in the log.
+ * What happens again and again, and what nobody has been promised yet: such lines may wait a moment for
+ * others, so that under load one call writes the lines of several messages. All others are written at once,
+ * and with them what waited: whoever was told 250 finds "accepted" in the log.
  */
 const MAY_WAIT: ReadonlySet<RelayEvent["kind"]> = new Set([
   "note",
@@ -70,6 +70,9 @@ const MAY_WAIT: ReadonlySet<RelayEvent["kind"]> = new Set([
   "smarthost.disconnected",
   "message.delivered",
 ]);
+
+/** The longest that they wait. */
+const MOMENT_MS = 5;
 
 interface RenderedLine {
   readonly level: Level;
@@ -93,8 +96,8 @@ class OpenLog implements Log {
   readonly #syslog: Syslog | null;
   readonly #stderr: LineWriter;
   #stderrOpen: boolean;
-  /** Set while lines wait for the end of this turn. */
-  #turn: NodeJS.Immediate | null = null;
+  /** Runs while lines may wait. What is written meanwhile leaves it running: the next lines wait the shorter. */
+  #moment: NodeJS.Timeout | null = null;
 
   constructor(options: LogOptions) {
     const { config, clock, group } = options;
@@ -130,6 +133,7 @@ class OpenLog implements Log {
 
   async close(): Promise<void> {
     process.off("exit", this.#flush);
+    if (this.#moment !== null) clearTimeout(this.#moment);
     this.#flush();
     await this.#syslog?.close();
     this.#file?.close();
@@ -145,15 +149,18 @@ class OpenLog implements Log {
         this.#syslog?.write(level, text);
       }
       if (urgent) this.#flush();
-      else if (lines.length > 0) this.#turn ??= setImmediate(this.#flush);
+      else if (lines.length > 0) this.#moment ??= setTimeout(this.#momentOver, MOMENT_MS);
     } catch {
       // No trouble with the log is worth a message: there is nobody left to tell.
     }
   }
 
+  readonly #momentOver = (): void => {
+    this.#moment = null;
+    this.#flush();
+  };
+
   readonly #flush = (): void => {
-    if (this.#turn !== null) clearImmediate(this.#turn);
-    this.#turn = null;
     this.#file?.flush();
     this.#syslog?.flush();
   };
