@@ -5,6 +5,7 @@
  */
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
+import type { Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
 import { contentName, envelopeName, newName } from "./names.ts";
 
@@ -35,10 +36,10 @@ export async function publish(
 export async function publishJournaled(
   disk: Disk,
   journal: CommitJournal,
-  message: { id: MessageId; content: Buffer; envelope: Buffer; progress: Progress },
+  message: { id: MessageId; written: Written; progress: Progress },
 ): Promise<void> {
-  const { id, content, envelope, progress } = message;
-  await journal.put(id, content, envelope);
+  const { id, written, progress } = message;
+  await journal.put(id, written.content, written.envelope);
   try {
     // Not before: after a power cut nobody could tell torn files that were never promised from whole ones.
     disk.rename(newName(id), envelopeName(id));

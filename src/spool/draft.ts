@@ -5,7 +5,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Draft, MessageFiles } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { type Progress, publish, publishJournaled, type SharedSync } from "./commit.ts";
-import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
+import { copyIfUsual, decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
 import type { Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
 import { contentName, envelopeName, newName } from "./names.ts";
@@ -84,7 +84,9 @@ export class FileDraft implements Draft {
       const bytes = encodeEnvelope(envelope, newName(id));
       this.#envelope = this.#disk.create(newName(id));
       this.#envelope.append(bytes);
-      if (content !== null) this.#written = { content, envelope: bytes };
+      if (content !== null) {
+        this.#written = { content, envelope: bytes, said: copyIfUsual(envelope) };
+      }
     });
   }
 
@@ -128,7 +130,7 @@ export class FileDraft implements Draft {
     if (written !== null && journal && takes) {
       this.#content.close();
       envelope.close();
-      await publishJournaled(this.#disk, journal, { id: this.id, ...written, progress });
+      await publishJournaled(this.#disk, journal, { id: this.id, written, progress });
       return;
     }
     await publish(this.#disk, directory, {

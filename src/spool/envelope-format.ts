@@ -34,41 +34,81 @@ const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map<string, readonly F
  * character: it could end its line and forge the next one (CVE-2020-28021 is that in another MTA).
  */
 export function encodeEnvelope(envelope: Envelope, where: string): Buffer {
-  const lines = fieldsOf(envelope).map(([name, value]) => {
-    if (hasControl(name === "ClientCertificate" ? value.replaceAll("\n", "") : value)) {
+  const { toLocal, toRemote } = envelope;
+  const line = (name: string, value: string) => {
+    if (hasControl(value)) {
       throw new RelayError("ENVELOPE_SYNTAX", where, `control character in "${name}"`);
     }
-    return `X-MailRelay-${name}: ${value.replaceAll("\n", "\r\n ")}`;
-  });
-  for (const line of envelope.trailer) {
-    if (line.includes("\n")) {
+    return `X-MailRelay-${name}: ${value}\r\n`;
+  };
+  let text = `X-MailRelay-Format: #2821.8\r\nX-MailRelay-Content: ${envelope.body}\r\n`;
+  text += line("From", envelope.from);
+  text += `X-MailRelay-ToCount: ${toLocal.length + toRemote.length}\r\n`;
+  for (const to of toLocal) text += line("To-Local", to);
+  for (const to of toRemote) text += line("To-Remote", to);
+  text += line("Authentication", envelope.authentication);
+  text += line("Client", envelope.client);
+  text += certificateLines(envelope.clientCertificate, line);
+  text += line("MailFromAuthIn", envelope.mailFromAuthIn);
+  text += line("MailFromAuthOut", envelope.mailFromAuthOut);
+  text += line("ForwardTo", envelope.forwardTo);
+  text += line("ForwardToAddress", envelope.forwardToAddress);
+  text += line("ClientAccountSelector", envelope.clientAccountSelector);
+  text += `X-MailRelay-Utf8MailboxNames: ${envelope.utf8Mailboxes ? "1" : "0"}\r\n`;
+  text += "X-MailRelay-End: 1\r\n";
+  for (const one of envelope.trailer) {
+    if (one.includes("\n")) {
       throw new RelayError("ENVELOPE_SYNTAX", where, "line end in a line after the end");
     }
-    lines.push(line.trimEnd());
+    text += `${one.trimEnd()}\r\n`;
   }
-  return Buffer.from(`${lines.join("\r\n")}\r\n`, "utf8");
+  return Buffer.from(text, "utf8");
 }
 
-function fieldsOf(envelope: Envelope): readonly (readonly [string, string])[] {
-  const { toLocal, toRemote } = envelope;
-  return [
-    ["Format", "#2821.8"],
-    ["Content", envelope.body],
-    ["From", envelope.from],
-    ["ToCount", String(toLocal.length + toRemote.length)],
-    ...toLocal.map((to) => ["To-Local", to] as const),
-    ...toRemote.map((to) => ["To-Remote", to] as const),
-    ["Authentication", envelope.authentication],
-    ["Client", envelope.client],
-    ["ClientCertificate", envelope.clientCertificate.trimEnd()],
-    ["MailFromAuthIn", envelope.mailFromAuthIn],
-    ["MailFromAuthOut", envelope.mailFromAuthOut],
-    ["ForwardTo", envelope.forwardTo],
-    ["ForwardToAddress", envelope.forwardToAddress],
-    ["ClientAccountSelector", envelope.clientAccountSelector],
-    ["Utf8MailboxNames", envelope.utf8Mailboxes ? "1" : "0"],
-    ["End", "1"],
-  ];
+/** One field of several lines. */
+function certificateLines(pem: string, line: (name: string, value: string) => string): string {
+  if (pem === "") return line("ClientCertificate", "");
+  const lines = pem.trimEnd();
+  const checked = line("ClientCertificate", lines.replaceAll("\n", ""));
+  return lines.includes("\n")
+    ? `X-MailRelay-ClientCertificate: ${lines.replaceAll("\n", "\r\n ")}\r\n`
+    : checked;
+}
+
+/**
+ * A copy of an envelope of the usual kind: one that `decodeEnvelope()` makes of what
+ * `encodeEnvelope()` wrote. null when it may be read back as another one, or not at all.
+ */
+export function copyIfUsual(envelope: Envelope): Envelope | null {
+  const { clientCertificate, trailer, toLocal, toRemote } = envelope;
+  const usual =
+    clientCertificate === "" &&
+    trailer.length === 0 &&
+    isUsual(envelope.from) &&
+    toLocal.every(isUsual) &&
+    toRemote.every(isUsual) &&
+    isUsual(envelope.authentication) &&
+    isUsual(envelope.client) &&
+    isUsualXtext(envelope.mailFromAuthIn) &&
+    isUsualXtext(envelope.mailFromAuthOut) &&
+    isUsual(envelope.forwardTo) &&
+    isUsual(envelope.forwardToAddress) &&
+    isUsual(envelope.clientAccountSelector);
+  if (!usual) return null;
+  return { ...envelope, toLocal: [...toLocal], toRemote: [...toRemote] };
+}
+
+/** ASCII that is no control character, without blanks at its ends. */
+function isUsual(value: string): boolean {
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at);
+    if (code < 0x20 || code >= 0x7f) return false;
+  }
+  return !value.startsWith(" ") && !value.endsWith(" ");
+}
+
+function isUsualXtext(value: string): boolean {
+  return value === "" || value === "<>" || decodeXtext(value) !== null;
 }
 
 /**

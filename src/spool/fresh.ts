@@ -3,15 +3,19 @@
  * need not read them back. Bounded in bytes and in age; the files are the truth.
  */
 import type { Clock } from "../core/clock.ts";
+import type { Envelope } from "../core/envelope.ts";
 import type { MessageId } from "../core/message-id.ts";
 
 /** What the two files hold. */
 export interface Written {
   readonly content: Buffer;
   readonly envelope: Buffer;
+  /** What the envelope's file says; null when it must be read to know. */
+  readonly said: Envelope | null;
 }
 
-interface Entry extends Written {
+interface Entry {
+  readonly written: Written;
   readonly until: number;
 }
 
@@ -31,12 +35,12 @@ export class Fresh {
     this.#clock = clock;
   }
 
-  add(id: MessageId, { content, envelope }: Written): void {
+  add(id: MessageId, written: Written): void {
     const now = this.#clock.monotonic();
     this.#forgetOld(now);
-    const size = content.length + envelope.length;
+    const size = bytesOf(written);
     if (size > MAX_BYTES / MAX_SHARE || this.#bytes + size > MAX_BYTES) return;
-    this.#entries.set(id, { content, envelope, until: now + FRESH_MS });
+    this.#entries.set(id, { written, until: now + FRESH_MS });
     this.#bytes += size;
   }
 
@@ -45,7 +49,7 @@ export class Fresh {
     const entry = this.#entries.get(id);
     if (entry === undefined) return null;
     this.#forget(id, entry);
-    return entry.until >= this.#clock.monotonic() ? entry : null;
+    return entry.until >= this.#clock.monotonic() ? entry.written : null;
   }
 
   #forgetOld(now: number): void {
@@ -57,6 +61,10 @@ export class Fresh {
 
   #forget(id: MessageId, entry: Entry): void {
     this.#entries.delete(id);
-    this.#bytes -= entry.content.length + entry.envelope.length;
+    this.#bytes -= bytesOf(entry.written);
   }
+}
+
+function bytesOf({ content, envelope }: Written): number {
+  return content.length + envelope.length;
 }

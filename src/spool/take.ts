@@ -5,6 +5,7 @@ import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import { decodeEnvelope } from "./envelope-format.ts";
+import type { Written } from "./fresh.ts";
 import { busyName, envelopeName } from "./names.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 
@@ -31,8 +32,8 @@ export class Taker {
     this.#warn = warn;
   }
 
-  /** `known`: what the envelope's file holds, if that need not be read. Throws SPOOL_IO for storage trouble. */
-  take(id: MessageId, known: Uint8Array | null = null): Taken {
+  /** `known`: what the message's files hold, if they need not be read. Throws SPOOL_IO for storage trouble. */
+  take(id: MessageId, known: Written | null = null): Taken {
     const waiting = envelopeName(id);
     if (known !== null) return this.#takeKnown(id, known);
     try {
@@ -52,7 +53,7 @@ export class Taker {
     return this.#readLocked(id);
   }
 
-  #takeKnown(id: MessageId, known: Uint8Array): Taken {
+  #takeKnown(id: MessageId, { said, envelope }: Written): Taken {
     const waiting = envelopeName(id);
     try {
       this.#disk.rename(waiting, busyName(id));
@@ -60,7 +61,7 @@ export class Taker {
       if (isErrno(error, "ENOENT")) return { kind: "gone" };
       throw storageError(error, "lock", waiting);
     }
-    return { kind: "taken", envelope: decodeEnvelope(known, waiting) };
+    return { kind: "taken", envelope: said ?? decodeEnvelope(envelope, waiting) };
   }
 
   #readLocked(id: MessageId): Taken {

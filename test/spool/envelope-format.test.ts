@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import fc from "fast-check";
 import { type Envelope, emptyEnvelope } from "../../src/core/envelope.ts";
 import { RelayError } from "../../src/core/errors.ts";
-import { decodeEnvelope, encodeEnvelope } from "../../src/spool/envelope-format.ts";
+import { copyIfUsual, decodeEnvelope, encodeEnvelope } from "../../src/spool/envelope-format.ts";
+import { property, text } from "../support/property.ts";
 
 const GOLDEN = join(import.meta.dirname, "../../../test/spool/golden");
 const golden = (name: string): Buffer => readFileSync(join(GOLDEN, `${name}.envelope`));
@@ -152,3 +154,42 @@ test("encodeEnvelope() refuses a control character in any field", () => {
     assert.throws(() => encodeEnvelope(forged, "x"), { code: "ENVELOPE_SYNTAX" }, field);
   }
 });
+
+{
+  const value = fc.oneof(
+    { weight: 8, arbitrary: fc.constantFrom("", "a@b.test", "+", "<>", "two words", "a+2Bb") },
+    { weight: 1, arbitrary: fc.constantFrom("é", " a", "a ", "a\u{a0}", "\ud800", "+2", "\ufffd") },
+    { weight: 1, arbitrary: text },
+  );
+  const envelope: fc.Arbitrary<Envelope> = fc.record({
+    body: fc.constantFrom("7bit", "8bit", "binarymime", "unknown"),
+    from: value,
+    toLocal: fc.array(value, { maxLength: 2 }),
+    toRemote: fc.array(value, { maxLength: 2 }),
+    authentication: value,
+    client: value,
+    clientCertificate: fc.oneof({ weight: 8, arbitrary: fc.constant("") }, value),
+    mailFromAuthIn: value,
+    mailFromAuthOut: value,
+    forwardTo: value,
+    forwardToAddress: value,
+    clientAccountSelector: value,
+    utf8Mailboxes: fc.boolean(),
+    trailer: fc.oneof({ weight: 8, arbitrary: fc.constant([]) }, fc.array(value, { maxLength: 2 })),
+  });
+  let usual = 0;
+  let others = 0;
+  property("copyIfUsual() has what is read back, or nothing", envelope, (given) => {
+    const copy = copyIfUsual(given);
+    if (copy === null) others += 1;
+    else {
+      usual += 1;
+      assert.deepEqual(decode(encodeEnvelope(given, "")), copy);
+      assert.notEqual(copy.toRemote, given.toRemote);
+    }
+  });
+
+  test("copyIfUsual() has been tried with envelopes of both kinds", () => {
+    assert.ok(usual > 10 && others > 10, `${usual} usual, ${others} others`);
+  });
+}
