@@ -64,7 +64,7 @@ export class Network {
 
   #opened({ server, local, peer }: Of<"session.opened">): NetworkChange {
     this.#in.begin();
-    this.#in.join(`${server} ${show(peer)}`, `IN: ${local} <- ${show(peer)}`);
+    this.#in.join(`${server} ${show(peer)}`, `IN: ${local()} <- ${show(peer)}`);
     return "in: start";
   }
 

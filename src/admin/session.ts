@@ -67,7 +67,7 @@ export class AdminSession {
   }
 
   start(): void {
-    const local = localEnd(this.#socket);
+    const local = () => localEnd(this.#socket);
     this.#house.journal.tell({ kind: "session.opened", server: "admin", peer: this.#peer, local });
     this.#socket.on("error", () => this.#finish("peer disconnected"));
     this.#socket.on("data", (chunk: Buffer) => {

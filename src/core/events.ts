@@ -20,8 +20,8 @@ export type RelayEvent =
       readonly kind: "session.opened";
       readonly server: ServerKind;
       readonly peer: Peer;
-      /** Our end, "address:port". */
-      readonly local: string;
+      /** Our end, "address:port". A question to the system: for those who show it, and only while they are told. */
+      readonly local: () => string;
     }
   | {
       readonly kind: "session.refused";

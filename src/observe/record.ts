@@ -34,13 +34,14 @@ export function recordOf(event: RelayEvent): LogRecord {
   return Object.assign({}, head, ...flattened) as LogRecord;
 }
 
-type Field = Value | Peer | Reply | Delivery;
+type Field = Value | (() => string) | Peer | Reply | Delivery;
 
 function flat(name: string, value: Field): LogRecord {
   if (Array.isArray(value)) return { [name]: value };
   if (typeof value === "string") return { [name]: cut(value) };
   if (typeof value === "number") return number(name, value);
   if (typeof value === "boolean") return { [name]: value };
+  if (typeof value === "function") return { [name]: value() };
   if ("smarthost" in value) return ofDelivery(value);
   if ("address" in value) return { [name]: showPeer(value) };
   if ("code" in value) return { code: value.code, text: cut(value.text) };

@@ -64,7 +64,7 @@ export class PopSession implements Connection {
   /** Begins with the greeting; with implicit TLS after the handshake. */
   start(): void {
     const { journal, implicitTls } = this.#house;
-    const local = localEnd(this.#wire.socket);
+    const local = () => localEnd(this.#wire.socket);
     journal.tell({ kind: "session.opened", server: "pop", peer: this.#peer, local });
     this.#wire.socket.on("error", () => this.#finish(DISCONNECTED));
     if (implicitTls) {

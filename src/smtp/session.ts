@@ -75,7 +75,7 @@ export class Session {
 
   /** Begins with the gate, then with implicit TLS the handshake, then the greeting. */
   start(): void {
-    const local = localEnd(this.#wire.socket);
+    const local = () => localEnd(this.#wire.socket);
     this.#house.rules.journal.tell({
       kind: "session.opened",
       server: "smtp",

@@ -16,7 +16,7 @@ import { temporary } from "../support/relayd.ts";
 
 const ID = "emailrelay.9075.1795227249.1";
 const client = { address: "127.0.0.1", port: 50079 };
-const local = "127.0.0.1:25";
+const local = () => "127.0.0.1:25";
 
 const requested = (reason: string): RelayEvent => ({ kind: "forward.requested", reason });
 const idle = (tried: number, error = ""): RelayEvent => ({ kind: "forward.idle", tried, error });
@@ -254,7 +254,7 @@ test("status counts the connections of every server, this one included, and list
   const out = outgoing(17100, "127.0.0.1:40000");
   tellAll(control, [
     { kind: "session.closed", server: "smtp", peer: v6, why: "opened before we looked" },
-    { kind: "session.opened", server: "pop", peer: v6, local: "::1.110" },
+    { kind: "session.opened", server: "pop", peer: v6, local: () => "::1.110" },
     { kind: "session.opened", server: "smtp", peer: client, local },
     { kind: "session.closed", server: "smtp", peer: client, why: "" },
     ...[out.resolving, out.connecting, out.connected, outgoing(17101).connecting],

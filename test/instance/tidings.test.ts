@@ -35,7 +35,7 @@ test("Tidings counts SMTP sessions, and no others", () => {
   const journal = all.journal();
   const peer = { address: "127.0.0.1", port: 1 };
   for (const server of ["smtp", "smtp", "admin"] as const) {
-    journal.tell({ kind: "session.opened", server, peer, local: "" });
+    journal.tell({ kind: "session.opened", server, peer, local: () => "" });
   }
   journal.tell({ kind: "session.closed", server: "smtp", peer, why: "" });
   journal.tell({ kind: "session.closed", server: "admin", peer, why: "" });

@@ -98,7 +98,7 @@ const EVENTS: readonly RelayEvent[] = [
   { kind: "secrets.reread", path: "/etc/relayd.auth" },
   { kind: "spool.recovered", id: "emailrelay.1.2.3", action: "back in the queue" },
   note("hello"),
-  { kind: "session.opened", server: "smtp", peer, local: "127.0.0.1:25" },
+  { kind: "session.opened", server: "smtp", peer, local: () => "127.0.0.1:25" },
   { kind: "session.refused", server: "smtp", peer, why: "not local" },
   { kind: "session.closed", server: "smtp", peer, why: "smtp protocol done" },
   { kind: "auth.accepted", peer, id: "alice", detail: "using ..." },

@@ -42,7 +42,7 @@ test("linesOf() writes E-MailRelay's lines for what the process does", () => {
 });
 
 test("linesOf() writes E-MailRelay's lines for sessions", () => {
-  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer, local: "" }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer, local: () => "" }), [
     "i0 smtp connection from 127.0.0.1:57830",
   ]);
   const why = "configured to reject non-local smtp connection: 1.2.3.4 is not in 127.0.0.0/8";
@@ -55,11 +55,11 @@ test("linesOf() writes E-MailRelay's lines for sessions", () => {
     "i0 smtp connection closed: smtp protocol done: 127.0.0.1:57830",
   ]);
   const six = { address: "::1", port: 25 };
-  assert.deepEqual(told({ kind: "session.opened", server: "pop", peer: six, local: "" }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "pop", peer: six, local: () => "" }), [
     "i0 pop connection from ::1.25",
   ]);
   const unix = { address: "/", port: 0 };
-  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer: unix, local: "" }), [
+  assert.deepEqual(told({ kind: "session.opened", server: "smtp", peer: unix, local: () => "" }), [
     "i0 smtp connection from /",
   ]);
 });
