@@ -2,6 +2,7 @@
 
 /** Every byte outside "!".."~", and "+" and "=", becomes "+" and two upper-case hex digits. */
 export function encodeXtext(text: string | Buffer): string {
+  if (typeof text === "string" && PLAIN.test(text)) return text;
   let out = "";
   for (const byte of typeof text === "string" ? Buffer.from(text, "utf8") : text) {
     const plain = byte > 0x20 && byte < 0x7f && byte !== 0x2b && byte !== 0x3d;
@@ -11,6 +12,9 @@ export function encodeXtext(text: string | Buffer): string {
   }
   return out;
 }
+
+/** What stands for itself. */
+const PLAIN = /^[!-*,-<>-~]*$/;
 
 /** The decoded text, or null when a "+" does not start a hex pair or a byte is not printable ASCII. */
 export function decodeXtext(text: string): string | null {

@@ -62,13 +62,17 @@ function openReception({ at, immediate, onClosed }: ReceptionOptions): Reception
     },
     async [Symbol.asyncDispose]() {
       onClosed();
-      await filter?.[Symbol.asyncDispose]();
-      await exit?.transport.quit();
-      await exit?.transport[Symbol.asyncDispose]();
-      await exit?.clientFilter?.[Symbol.asyncDispose]();
-      await exit?.routingFilter?.[Symbol.asyncDispose]();
+      if (filter !== null) await filter[Symbol.asyncDispose]();
+      if (exit !== null) await close(exit);
     },
   };
+}
+
+async function close({ transport, clientFilter, routingFilter }: Exit): Promise<void> {
+  await transport.quit();
+  await transport[Symbol.asyncDispose]();
+  await clientFilter?.[Symbol.asyncDispose]();
+  await routingFilter?.[Symbol.asyncDispose]();
 }
 
 function open(openFilter: OpenFilter | null): OpenedFilter | null {

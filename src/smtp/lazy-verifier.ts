@@ -47,10 +47,11 @@ export class LazyVerifier {
 
   /** Never fails. */
   async close(): Promise<void> {
+    if (this.#verifier === null || this.#verifier === acceptAll) return;
     // Not for nothing: making the reason of an abort costs more than the rest of a session's end.
     if (this.#waiting > 0) this.#end?.abort();
     try {
-      await this.#verifier?.[Symbol.asyncDispose]();
+      await this.#verifier[Symbol.asyncDispose]();
     } catch (error) {
       const text = `address verifier: ${describeError(error)}`;
       this.#journal.tell({ kind: "note", level: "warning", detail: false, text });

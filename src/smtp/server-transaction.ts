@@ -235,9 +235,19 @@ export class ServerTransaction {
     }
     this.#international ||= isInternational(answer.address);
     this.#toRemote.push(answer.address);
-    if (dsn !== null) this.#reports.set(answer.address, dsn);
+    this.#report(answer.address, dsn);
     return `250 recipient <${raw}> OK`;
   }
+
+  /** The last that was said about a recipient counts. */
+  #report(recipient: string, dsn: RecipientDsn | null): void {
+    if (dsn === null || saysNothing(dsn)) this.#reports.delete(recipient);
+    else this.#reports.set(recipient, dsn);
+  }
+}
+
+function saysNothing({ notify, orcpt }: RecipientDsn): boolean {
+  return notify === null && orcpt === null;
 }
 
 function vrfyReply(raw: string, answer: Exclude<Verification, { kind: "abort" }>): string {
