@@ -42,6 +42,8 @@ interface Pause {
 export class Agenda {
   readonly #options: AgendaOptions;
   readonly #due = new Map<MessageId, number>();
+  /** None of them is due before then. */
+  #first = Number.POSITIVE_INFINITY;
   readonly #pauses = new Map<string, Pause>();
   /** By smarthost: messages that were lost on the way there since it last answered for one. */
   readonly #lost = new Map<string, Set<MessageId>>();
@@ -68,7 +70,9 @@ export class Agenda {
     const { delaysMs } = this.#options.retry;
     const longest = Math.max(...delaysMs, AFTER_UNKNOWN_MS) * (1 + JITTER);
     const cut = Math.min(Math.max(ms, 0), longest);
-    this.#due.set(id, this.#options.monotonic() + cut);
+    const at = this.now() + cut;
+    this.#due.set(id, at);
+    this.#first = Math.min(this.#first, at);
     this.#planned(cut);
   }
 
@@ -77,14 +81,21 @@ export class Agenda {
     return this.#due.delete(id);
   }
 
+  /** By the clock that it counts with. */
+  now(): number {
+    return this.#options.monotonic();
+  }
+
   /** True if the message may be tried. */
-  isDue(id: MessageId): boolean {
-    return (this.#due.get(id) ?? 0) <= this.#options.monotonic();
+  isDue(id: MessageId, now = this.now()): boolean {
+    const at = this.#due.get(id);
+    return at === undefined || at <= now;
   }
 
   /** True if the message was put off, and has waited for as long. */
-  hasWaited(id: MessageId): boolean {
-    return this.#due.has(id) && this.isDue(id);
+  hasWaited(id: MessageId, now = this.now()): boolean {
+    const at = this.#due.get(id);
+    return at !== undefined && at <= now;
   }
 
   /** Leaves a smarthost alone for a while, longer each time. `news` is true when it is not the `topic` that the operator knows of. */
@@ -142,12 +153,14 @@ export class Agenda {
    * those that a run has in hand. Until then it may be in other hands, and come back.
    */
   keep(ready: readonly MessageId[], held: ReadonlySet<MessageId>): void {
-    const now = this.#options.monotonic();
-    const come: MessageId[] = [];
-    for (const [id, at] of this.#due) if (at <= now && !held.has(id)) come.push(id);
-    if (come.length === 0) return;
+    const now = this.now();
+    if (this.#first > now) return;
     const there = new Set(ready);
-    for (const id of come) if (!there.has(id)) this.#due.delete(id);
+    this.#first = Number.POSITIVE_INFINITY;
+    for (const [id, at] of this.#due) {
+      if (at <= now && !there.has(id) && !held.has(id)) this.#due.delete(id);
+      else this.#first = Math.min(this.#first, at);
+    }
   }
 
   /** A run was ended: nothing is tried for a while, and then everything that may be. */

@@ -27,7 +27,8 @@ export class Roll {
   wanted(ready: readonly MessageId[], held: ReadonlySet<MessageId>): MessageId[] {
     this.#agenda?.keep(ready, held);
     this.#forgetGone(ready, held);
-    return ready.filter((id) => this.#isWanted(id));
+    const now = this.#agenda?.now() ?? 0;
+    return ready.filter((id) => this.#isWanted(id, now));
   }
 
   /** It is not tried again in this run, unless it is put off and its time comes. */
@@ -58,9 +59,9 @@ export class Roll {
     }
   }
 
-  #isWanted(id: MessageId): boolean {
+  #isWanted(id: MessageId, now: number): boolean {
     // A run may last longer than the time until the next attempt.
-    if (this.#seen.has(id)) return this.#agenda?.hasWaited(id) === true;
-    return this.#forced || this.#agenda?.isDue(id) !== false;
+    if (this.#seen.has(id)) return this.#agenda?.hasWaited(id, now) === true;
+    return this.#forced || this.#agenda?.isDue(id, now) !== false;
   }
 }

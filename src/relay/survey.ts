@@ -7,7 +7,7 @@ import type { Clock } from "../core/clock.ts";
 /** Fewer messages may be looked over at will: what took long then was something else ... */
 const LONG = 1000;
 /** ... and so may more, when a look is faster than this ... */
-const CHEAP_MS = 1;
+const CHEAP_MS = 0.1;
 /** ... and slower ones may take one part in so many of our time. */
 const SHARE = 20;
 /** New mail waits no longer than this for a look. */

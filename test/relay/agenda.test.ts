@@ -57,6 +57,40 @@ test("Agenda looks again at what is left and has no time of its own", () => {
   assert.equal(agenda.next(), 5 * MINUTE);
 });
 
+test("Agenda forgets what is gone when its time has come, unless a run holds it", () => {
+  const clock = { now: 0 };
+  const agenda = agendaAt(clock);
+  const known = () => [one, other].filter((id) => agenda.forget(id));
+  const nobody = new Set<MessageId>();
+  agenda.defer(other, 2000);
+  agenda.defer(one, 1000);
+  agenda.keep([], nobody);
+  clock.now = 1000;
+  agenda.keep([], new Set([one]));
+  agenda.keep([one], nobody);
+  assert.equal(agenda.next(), 0);
+  agenda.keep([], nobody);
+  assert.equal(agenda.next(), 1000);
+  clock.now = 1999;
+  agenda.keep([], nobody);
+  assert.deepEqual(known(), [other]);
+  agenda.defer(other, 1);
+  clock.now = 2000;
+  agenda.keep([], nobody);
+  assert.deepEqual(known(), []);
+});
+
+test("Agenda lets a message wait as long as it was put off, and others not at all", () => {
+  const clock = { now: 0 };
+  const agenda = agendaAt(clock);
+  agenda.defer(one, 1000);
+  assert.deepEqual([agenda.isDue(one), agenda.isDue(other)], [false, true]);
+  assert.deepEqual([agenda.hasWaited(one), agenda.hasWaited(other)], [false, false]);
+  clock.now = 1000;
+  assert.deepEqual([agenda.isDue(one), agenda.isDue(other)], [true, true]);
+  assert.deepEqual([agenda.hasWaited(one), agenda.hasWaited(other)], [true, false]);
+});
+
 test("Alarm sounds once, for what is first, and not after its signal", async () => {
   const sleeps: { ms: number; wake: () => void; signal: AbortSignal }[] = [];
   let sounded = 0;

@@ -27,7 +27,7 @@ test("Survey lets a short queue be looked over at will", async () => {
   const { survey, slept, look } = surveyed();
   for (let n = 0; n < 10; n++) {
     await survey.turn(NEVER);
-    assert.equal(look(1), "found");
+    assert.equal(look(0.1), "found");
     // Whatever took so long was not the queue.
     look(300, 999);
   }
@@ -42,6 +42,15 @@ test("Survey gives a long queue one part in twenty of the time, and at most two 
   await survey.turn(NEVER);
   await survey.turn(NEVER);
   assert.deepEqual(slept, [200, 2000]);
+});
+
+test("Survey is due until a look into a long queue has taken its time", () => {
+  const { survey, look } = surveyed();
+  assert.equal(survey.isDue, true);
+  look(0.1);
+  assert.equal(survey.isDue, true);
+  look(1);
+  assert.equal(survey.isDue, false);
 });
 
 test("Survey waits no longer when the signal is aborted", async () => {
