@@ -7,7 +7,7 @@ import type { Level, Peer } from "../core/events.ts";
 
 export interface LineContext {
   readonly program: string;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; of no interest without the field "time". */
   readonly now: number;
   readonly fields: readonly LogField[];
   /** Prefix of the instance's options; "" for none. */

@@ -36,10 +36,13 @@ export class LogFile {
   #path: string;
   #fd: number;
   #minute: number;
+  /** False when the name stays the same for ever. */
+  readonly #turns: boolean;
 
   /** Throws LOG_OPEN. */
   constructor(options: LogFileOptions) {
     this.#options = options;
+    this.#turns = /%[dh]/.test(options.path);
     this.#minute = this.#thisMinute();
     this.#path = this.#expanded();
     this.#fd = this.#open();
@@ -47,7 +50,7 @@ export class LogFile {
 
   /** Lines are gathered until `flush()`, so that those of one turn of the event loop are written with one call. */
   write(line: string): void {
-    if (this.#thisMinute() !== this.#minute) this.#turn();
+    if (this.#turns && this.#thisMinute() !== this.#minute) this.#turn();
     if (this.#length + line.length >= MOST_GATHERED) this.flush();
     this.#gathered.push(line);
     this.#length += line.length + 1;

@@ -200,13 +200,15 @@ class OpenLog implements Log {
 function textRender({ config, program, clock }: LogOptions): Render {
   const { fields, verbosity } = config;
   const named = fields.includes("msgid");
+  const timed = fields.includes("time");
   return (event, { unit, forwarding }) => {
     const lines = linesOf(event, verbosity);
     // It must hear of everything to know which message is under way.
     const id = named ? forwarding.of(event) : "";
     if (lines.length === 0) return NOTHING;
     const peer = "peer" in event ? event.peer : null;
-    const context = { program, now: clock.now(), fields: fieldsOf(event, fields), unit, peer, id };
+    const now = timed ? clock.now() : 0;
+    const context = { program, now, fields: fieldsOf(event, fields), unit, peer, id };
     return lines.map(({ level, text }) => ({ level, text: formatLine(level, text, context) }));
   };
 }
