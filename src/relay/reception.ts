@@ -1,7 +1,7 @@
 /** The desk of one client session: receives its messages and, with --immediate, forwards each before the reply. */
 import { RelayError } from "../core/errors.ts";
 import type { Filter, OpenFilter } from "../core/filter.ts";
-import type { OpenReception, Reception } from "../core/intake.ts";
+import type { OpenReception, Reception, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Outcome } from "../core/outcome.ts";
 import type { Reply } from "../core/reply.ts";
@@ -36,35 +36,42 @@ interface Exit extends Outbound {
 }
 
 export function receptionOpener(options: ReceptionOptions): OpenReception {
-  return () => openReception(options);
+  return () => new SessionReception(options);
 }
 
-function openReception({ at, immediate, onClosed }: ReceptionOptions): Reception {
-  let filter: OpenedFilter | null = null;
-  let exit: Exit | null = null;
+class SessionReception implements Reception {
+  readonly #options: ReceptionOptions;
+  #filter: OpenedFilter | null = null;
+  #exit: Exit | null = null;
+
+  constructor(options: ReceptionOptions) {
+    this.#options = options;
+  }
+
+  async receive(submission: Submission, signal: AbortSignal): Promise<Reply> {
+    const { at, immediate } = this.#options;
+    this.#filter ??= open(at.openServerFilter);
+    const { reply, id } = await receive(at, submission, this.#filter, signal);
+    const remote = submission.envelope.toRemote.length > 0;
+    if (id === null || immediate === null || !remote) return reply;
+    const openExit = async () => (this.#exit ??= await openedExit(at, immediate));
+    return await forwardNow(at, { id, reply }, openExit, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#options.onClosed();
+    if (this.#filter !== null) await this.#filter[Symbol.asyncDispose]();
+    if (this.#exit !== null) await close(this.#exit);
+  }
+}
+
+async function openedExit(at: Stations, immediate: () => Promise<Transport>): Promise<Exit> {
   return {
-    async receive(submission, signal) {
-      filter ??= open(at.openServerFilter);
-      const { reply, id } = await receive(at, submission, filter, signal);
-      const remote = submission.envelope.toRemote.length > 0;
-      if (id === null || immediate === null || !remote) return reply;
-      const openExit = async () => {
-        exit ??= {
-          transport: await immediate(),
-          clientFilter: open(at.openClientFilter),
-          routingFilter: open(at.openRoutingFilter),
-          unusable: new Map(),
-          soon: null,
-        };
-        return exit;
-      };
-      return await forwardNow(at, { id, reply }, openExit, signal);
-    },
-    async [Symbol.asyncDispose]() {
-      onClosed();
-      if (filter !== null) await filter[Symbol.asyncDispose]();
-      if (exit !== null) await close(exit);
-    },
+    transport: await immediate(),
+    clientFilter: open(at.openClientFilter),
+    routingFilter: open(at.openRoutingFilter),
+    unusable: new Map(),
+    soon: null,
   };
 }
 

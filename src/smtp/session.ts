@@ -66,7 +66,7 @@ export class Session {
       quit: (reply) => this.#quit(reply),
       destroy: () => this.destroy(),
     });
-    socket.once("close", () => {
+    socket.on("close", () => {
       if (this.#patience.handshaking) this.#handshakeFailed("connection closed");
       this.#finish("peer disconnected");
       whenGone();
