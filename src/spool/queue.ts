@@ -8,6 +8,7 @@ import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { Hints } from "./hints.ts";
+import { Demand } from "./journal-demand.ts";
 import { waitingId } from "./names.ts";
 import { ReadyIndex } from "./ready-index.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
@@ -27,6 +28,16 @@ const CHEAP_MS = 5;
 const LISTING_SHARE = 20;
 /** Time stamps of files are this coarse at the worst, on file systems worth a spool. */
 const STAMP_MS = 50;
+/**
+ * Being told of each file that we make, rename and remove costs more than all looks that would notice what
+ * others do: who adds more than so many messages a second looks, once in so many milliseconds.
+ */
+const BUSY = 100;
+const LOOK_MS = 250;
+/** In a directory with more names a look costs more than it saves ... */
+const MAX_NAMES = 4000;
+/** ... and whether there are still as many is asked this often. */
+const CROWDED_MS = 10_000;
 
 export class Queue {
   readonly #options: QueueOptions;
@@ -36,7 +47,12 @@ export class Queue {
   #listed: string | null = null;
   #nextListingMs = 0;
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
-  #closed = false;
+  readonly #busy = new Demand(BUSY);
+  #added = 0;
+  /** While we look instead of watching. */
+  #looking = false;
+  #nextLookingMs = 0;
+  readonly #closing = new AbortController();
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -52,6 +68,12 @@ export class Queue {
 
   add(id: MessageId): void {
     this.#index.add(id);
+    this.#added += 1;
+    if (this.#watching === null) return;
+    const now = this.#options.clock.monotonic();
+    if (this.#busy.risen(now) && now >= this.#nextLookingMs) {
+      this.#lookInstead().catch(() => undefined);
+    }
   }
 
   delete(id: MessageId): void {
@@ -106,19 +128,54 @@ export class Queue {
     } catch (error) {
       warn(`cannot watch "${disk.directory}": ${describeError(error)}`);
     }
-    if (this.#closed) await this.close();
+    if (this.#closing.signal.aborted) await this.close();
     this.#listed = null; // Whatever happened since the last listing.
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     const watching = this.#watching;
     this.#watching = null;
     await watching?.watch.close();
   }
 
+  /** Looks while many messages are added, and watches again when that is over. */
+  async #lookInstead(): Promise<void> {
+    if (this.#isCrowded()) return;
+    await this.#unwatch(null);
+    this.#looking = true;
+    while (this.#looking) {
+      const before = this.#added;
+      await this.#pause();
+      const fewer = this.#added - before < (BUSY * LOOK_MS) / 1000;
+      this.#looking = !fewer && !this.#closing.signal.aborted && !this.#isCrowded();
+    }
+    if (this.#closing.signal.aborted) return;
+    await this.watch();
+    // Somebody may have added a message since the last look.
+    this.#hints.give();
+  }
+
+  /** A look: true when it saw so many names that it had better not be repeated. */
+  #isCrowded(): boolean {
+    try {
+      if (this.list().length <= MAX_NAMES) return false;
+    } catch {
+      // Whoever asks for what is ready is told.
+    }
+    this.#nextLookingMs = this.#options.clock.monotonic() + CROWDED_MS;
+    return true;
+  }
+
+  async #pause(): Promise<void> {
+    const { clock } = this.#options;
+    const ms = Math.max(LOOK_MS, this.#nextListingMs - clock.monotonic());
+    await clock.sleep(ms, this.#closing.signal).catch(() => undefined);
+  }
+
   #isOutdated(): boolean {
     if (this.#listed === null) return true;
+    if (this.#looking) return false;
     const inode = this.#options.disk.stat(".")?.inode ?? null;
     if (inode === null) return true;
     if (this.#watching !== null) {

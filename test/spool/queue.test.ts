@@ -1,14 +1,16 @@
 /** The index of what waits stays cheap with many messages and follows what others do. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { silentJournal } from "../../src/core/events.ts";
-import type { MessageId } from "../../src/core/message-id.ts";
+import { type MessageId, newMessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
+import { Queue } from "../../src/spool/queue.ts";
 import { ReadyIndex } from "../../src/spool/ready-index.ts";
 import { storeMessage } from "../support/messages.ts";
 import { property } from "../support/property.ts";
@@ -102,4 +104,129 @@ test("the directory is listed at the start and when others change it, not once p
   assert.ok((await store.ready()).includes(`${id}.x` as MessageId));
   assert.equal(listings, atStart);
   await store.close();
+});
+
+/** A queue of a spool whose pauses end when the test says so. */
+async function openQueue(directory: string) {
+  const sleepers: { ms: number; wake: () => void }[] = [];
+  const warnings: string[] = [];
+  const time = { ms: 0 };
+  const seen = { listings: 0 };
+  const disk = nodeDisk(directory);
+  const queue = new Queue({
+    disk: {
+      ...disk,
+      list: (folder?: string) => {
+        seen.listings += 1;
+        return disk.list(folder);
+      },
+    },
+    clock: {
+      now: () => Date.now(),
+      monotonic: () => time.ms,
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          sleepers.push({ ms, wake: resolve });
+          signal.addEventListener("abort", () => reject(signal.reason));
+        }),
+    },
+    inHand: () => false,
+    warn: (text) => warnings.push(text),
+  });
+  let count = 0;
+  const put = (id: MessageId) => writeFileSync(join(directory, `${id}.envelope`), "");
+  await queue.watch();
+  assert.deepEqual(await queue.ready(), []);
+  const stop = new AbortController();
+  const changes = queue.changes(stop.signal)[Symbol.asyncIterator]();
+  return {
+    queue,
+    warnings,
+    seen,
+    time,
+    put,
+    add(messages: number) {
+      for (let n = 0; n < messages; n++) {
+        count += 1;
+        put(newMessageId(1, 1, count));
+        queue.add(newMessageId(1, 1, count));
+      }
+    },
+    changed: async () => assert.notEqual((await changes.next()).done, true),
+    async paused() {
+      while (sleepers.length === 0) await new Promise(setImmediate);
+      const [sleeper] = sleepers.splice(0);
+      return sleeper ?? assert.fail();
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await queue.close();
+    },
+  };
+}
+
+const foreign = (name: string) => name as MessageId;
+
+test("a busy spool is looked at now and then, a quiet one is watched", {
+  timeout: 60_000,
+}, async () => {
+  await using spool = await tempSpool();
+  await using at = await openQueue(spool.directory);
+  at.add(101);
+  const first = await at.paused();
+  assert.equal(first.ms, 250);
+  const hinted = at.changed();
+  await at.queue.ready();
+  const before = at.seen.listings;
+  at.put(foreign("one"));
+  at.add(50);
+  assert.equal((await at.queue.ready()).length, 151);
+  assert.equal(at.seen.listings, before, "nobody looks for each message");
+  first.wake();
+  await hinted;
+  assert.ok((await at.queue.ready()).includes(foreign("one")), "seen by the look");
+  assert.equal(at.seen.listings, before + 1);
+  const second = await at.paused();
+  at.put(foreign("two"));
+  const resumed = at.changed();
+  second.wake();
+  await resumed;
+  assert.ok((await at.queue.ready()).includes(foreign("two")), "not lost between the two");
+  const whenQuiet = at.seen.listings;
+  at.put(foreign("three"));
+  assert.ok((await at.queue.ready()).includes(foreign("three")), "seen by the watcher");
+  assert.equal(at.seen.listings, whenQuiet);
+  at.time.ms = 5000;
+  at.add(101);
+  assert.equal((await at.paused()).ms, 250, "and so on");
+  assert.deepEqual(at.warnings, []);
+});
+
+test("a crowded spool is watched, however busy, and asked now and then whether it still is", {
+  timeout: 60_000,
+}, async () => {
+  await using spool = await tempSpool();
+  for (let n = 0; n < 4001; n++) spool.put(`left.${n}`, "");
+  await using at = await openQueue(spool.directory);
+  at.add(150);
+  const listings = at.seen.listings;
+  at.put(foreign("one"));
+  assert.ok((await at.queue.ready()).includes(foreign("one")), "seen by the watcher");
+  at.time.ms = 9999;
+  at.add(150);
+  assert.equal(at.seen.listings, listings);
+  at.time.ms = 10_001;
+  at.add(150);
+  assert.equal(at.seen.listings, listings + 1);
+});
+
+test("a queue that is closed while it looks ends its pause", { timeout: 60_000 }, async () => {
+  await using spool = await tempSpool();
+  await using at = await openQueue(spool.directory);
+  at.add(101);
+  await at.paused();
+  const { listings } = at.seen;
+  await at.queue.close();
+  await new Promise(setImmediate);
+  assert.equal(at.seen.listings, listings);
 });
