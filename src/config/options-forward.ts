@@ -114,7 +114,7 @@ export const FORWARD_SECTION = {
       letter: "c",
       value: "multi",
       argument: "words",
-      default: "smtputf8strict,binarymimestrict,linger",
+      default: "pipelining,smtputf8strict,binarymimestrict,linger",
       scope: "instance",
       empty: true,
       help: "Adjusts the SMTP that is spoken to the smarthost",

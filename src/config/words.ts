@@ -20,7 +20,7 @@ const SERVER_SMTP: ServerSmtpWords = {
 };
 
 const CLIENT_SMTP: ClientSmtpWords = {
-  pipelining: false,
+  pipelining: true,
   smtputf8strict: true,
   eightbitstrict: false,
   binarymimestrict: true,

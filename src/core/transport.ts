@@ -18,8 +18,15 @@ export interface Transport extends AsyncDisposable {
    * present one if it is to the same smarthost and still alive. null when ready.
    */
   prepare(to: Smarthost, signal: AbortSignal): Promise<Trouble | null>;
-  /** Sends one message on the session that `prepare` made. */
-  send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt>;
+  /**
+   * Sends one message on the session that `prepare` made. Where `overlaps` is true a second one may
+   * be handed over meanwhile, with the same signal; null when that was withdrawn.
+   */
+  send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt | null>;
+  /** True while a second message may be handed over: it is sent together with the end of the first. */
+  readonly overlaps: boolean;
+  /** Gives back the message that waits behind another one; the smarthost has taken no notice of it. */
+  withdraw(): void;
   /** What the session is, for the log; null when there is none. */
   readonly session: TransportSession | null;
   /** Says QUIT and closes; never fails. */

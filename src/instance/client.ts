@@ -20,18 +20,21 @@ export async function openClient(
   forward: ForwardConfig,
   { journal, isOwnListener, onReloadable }: ClientTerms,
 ): Promise<OpenTransport> {
-  const [{ openTransport }, { openClientTls }, { openClientAccounts }] = await Promise.all([
-    import("../smtp/transport.ts"),
-    import("../smtp/client-tls.ts"),
-    import("../auth/client-accounts.ts"),
-  ]);
+  const [{ openTransport }, { Skills }, { openClientTls }, { openClientAccounts }] =
+    await Promise.all([
+      import("../smtp/transport.ts"),
+      import("../smtp/client-skills.ts"),
+      import("../smtp/client-tls.ts"),
+      import("../auth/client-accounts.ts"),
+    ]);
   const { client: config, recipients } = forward;
   const tls = config.tls === null ? null : openClientTls(config.tls);
   const { secrets, authConfig } = config;
   const accounts = openClientAccounts({ secrets, authConfig, journal, clock, read: readSecret });
   onReloadable(accounts);
+  const skills = new Skills();
   return (told) =>
     openTransport({
-      ...{ config, recipients, domain, accounts, journal: told, clock, tls, isOwnListener },
+      ...{ config, recipients, domain, accounts, journal: told, clock, tls, isOwnListener, skills },
     });
 }

@@ -180,7 +180,7 @@ function rejected(
 /** How half two ended. */
 export interface Forwarded {
   readonly kind: "over";
-  /** "abandoned": a filter kept the message out of this run. "later": a client waits, and its turn is not now. */
+  /** "abandoned": a filter kept the message out of this run. "later": its turn is not now, and a client waits or another way is free. */
   readonly outcome: Outcome | { readonly kind: "abandoned" } | { readonly kind: "later" };
   readonly next: Next;
 }
@@ -279,6 +279,7 @@ export async function forward(
   // The session is gone when a message has ended it: what it was is asked before.
   const { session } = transport;
   const { receipt, bytes } = await send(lease, transport, signal);
+  if (receipt === null) return later();
   const other = await elsewhere(at, { routed, reached, outbound }, receipt, signal);
   if (other !== null) return await forward(at, { ...other, verdict }, outbound, signal);
   const attempt: Attempt = { smarthost: reached.smarthost, session, bytes, started };
@@ -315,7 +316,7 @@ async function send(
   lease: Lease,
   transport: Transport,
   signal: AbortSignal,
-): Promise<{ readonly receipt: Receipt; readonly bytes: number }> {
+): Promise<{ readonly receipt: Receipt | null; readonly bytes: number }> {
   try {
     const content = await lease.content();
     try {

@@ -18,8 +18,13 @@ export interface LaneOptions {
   readonly parallel: number;
   readonly openTransport: () => Promise<Transport>;
   readonly openClientFilter: (() => Filter & AsyncDisposable) | null;
-  /** Sends one message over what is kept for this way, which is opened when it is first asked for. Does not throw. */
-  readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<void>;
+  /**
+   * Sends one message over what is kept for this way, which is opened when it is first asked for.
+   * "again" when it had to wait too long for the one before it. Does not throw.
+   */
+  readonly send: (routed: Routed, open: () => Promise<Outbound>) => Promise<"again" | "over">;
+  /** True if a message may be on its way before it is known what became of the one before it. */
+  readonly overlaps: boolean;
   /** Called with what is not sent, because nothing more is to be sent this way. */
   readonly skipped: (routed: Routed) => void;
   /** Called with everything that was taken, when its lease has ended. */
@@ -40,6 +45,8 @@ export class Lane {
   readonly #waiting: Routed[] = [];
   readonly #workers: Worker[] = [];
   readonly #closing = new AbortController();
+  /** There is another smarthost to turn to: then a connection may be given up between two messages. */
+  #hasAlternatives = false;
   #ticking = false;
   /** Called when a worker has finished a message. */
   #listeners: (() => void)[] = [];
@@ -53,11 +60,12 @@ export class Lane {
   }
 
   get idle(): boolean {
-    return this.#waiting.length === 0 && this.#workers.every((worker) => !worker.busy);
+    return this.#waiting.length === 0 && this.#workers.every((worker) => worker.inHand === 0);
   }
 
   /** Takes a message over, its lease included. */
   take(routed: Routed): void {
+    this.#hasAlternatives = routed.smarthosts.length > 1;
     this.#waiting.push(routed);
     this.#dispatch();
   }
@@ -98,55 +106,74 @@ export class Lane {
 
   #canSend(): boolean {
     if (this.#options.closed()) return true;
-    return this.#waiting.length === 0 && (this.#idleWorker() !== null || this.#mayGrow());
+    return this.#waiting.length === 0 && (this.#freeWorker() !== null || this.#mayGrow());
   }
 
-  #idleWorker(): Worker | null {
-    return this.#workers.find((worker) => !worker.busy) ?? null;
+  #freeWorker(): Worker | null {
+    const idle = this.#workers.find(({ inHand }) => inHand === 0) ?? null;
+    if (idle !== null || this.#mayGrow()) return idle;
+    return this.#workers.find((worker) => this.#mayOverlap(worker)) ?? null;
+  }
+
+  #mayOverlap(worker: Worker): boolean {
+    if (!this.#options.overlaps || this.#hasAlternatives || worker.inHand !== 1) return false;
+    return worker.kept?.transport.overlaps === true && !this.#isSlow(worker);
+  }
+
+  #isSlow({ inHand, since }: Worker): boolean {
+    return inHand > 0 && this.#options.monotonic() - since >= SLOW_MS;
   }
 
   #mayGrow(): boolean {
     const count = this.#workers.length;
     if (count === 0) return true;
     if (count >= this.#options.parallel) return false;
-    const now = this.#options.monotonic();
-    const slow = this.#workers.every(({ busy, since }) => busy && now - since >= SLOW_MS);
-    return slow || this.#waiting.length + this.#options.backlog() >= MANY * count;
+    if (this.#waiting.length + this.#options.backlog() >= MANY * count) return true;
+    return this.#workers.every((worker) => this.#isSlow(worker));
   }
 
   #dispatch(): void {
     while (this.#waiting.length > 0) {
-      const worker = this.#idleWorker() ?? (this.#mayGrow() ? this.#hire() : null);
+      const worker = this.#freeWorker() ?? (this.#mayGrow() ? this.#hire() : null);
       if (worker === null) return;
-      worker.busy = true;
+      worker.inHand += 1;
+      if (worker.inHand > 1) this.#tick();
       void this.#work(worker); // Does not throw.
     }
   }
 
   #hire(): Worker {
-    const worker: Worker = { busy: false, since: 0, kept: null };
+    const worker: Worker = { inHand: 0, since: 0, kept: null };
     this.#workers.push(worker);
     return worker;
   }
 
   async #work(worker: Worker): Promise<void> {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      worker.since = this.#options.monotonic();
-      await this.#sendOne(worker, next);
+    do {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
+      if (worker.inHand === 1) worker.since = this.#options.monotonic();
+      if ((await this.#send(worker, next)) === "again") {
+        this.#waiting.unshift(next);
+        break;
+      }
+      await next.lease[Symbol.asyncDispose]();
       this.#options.released(next);
+      // The one behind it is the first now.
+      if (worker.inHand > 1) worker.since = this.#options.monotonic();
       this.#happened();
-    }
-    worker.busy = false;
+    } while (worker.inHand === 1 || worker.kept?.transport.overlaps === true);
+    worker.inHand -= 1;
+    this.#dispatch();
     this.#happened();
   }
 
-  async #sendOne(worker: Worker, next: Routed): Promise<void> {
-    await using _ = next.lease;
+  async #send(worker: Worker, next: Routed): Promise<"again" | "over"> {
     if (this.#options.closed()) {
       this.#options.skipped(next);
-      return;
+      return "over";
     }
-    await this.#options.send(next, async () => {
+    return await this.#options.send(next, async () => {
       worker.kept ??= await this.#open();
       return worker.kept;
     });
@@ -161,6 +188,13 @@ export class Lane {
       unusable: new Map(),
       soon: this.#options.soon,
     };
+  }
+
+  /** A message that waits behind a slow one goes another way. */
+  #hurry(): void {
+    const pairs = this.#workers.filter(({ inHand }) => inHand > 1);
+    for (const worker of pairs) if (this.#isSlow(worker)) worker.kept?.transport.withdraw();
+    if (pairs.length > 0 && !this.#closing.signal.aborted) this.#tick();
   }
 
   #happened(): void {
@@ -182,6 +216,7 @@ export class Lane {
     this.#ticking = true;
     const ring = () => {
       this.#ticking = false;
+      this.#hurry();
       this.#happened();
     };
     this.#options.sleep(SLOW_MS, this.#closing.signal).then(ring, ring);
@@ -189,8 +224,9 @@ export class Lane {
 }
 
 interface Worker {
-  busy: boolean;
-  /** Monotonic milliseconds: when it began with its message. */
+  /** Messages: two, when the second is on its way before the first has been answered. */
+  inHand: number;
+  /** Monotonic milliseconds: when it began with the first of them. */
   since: number;
   kept: Kept | null;
 }

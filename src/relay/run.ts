@@ -252,9 +252,10 @@ export class Run {
   }
 
   #laneTo(address: string, key: string): Lane {
-    const { clock, openClientFilter, parallel } = this.#at;
+    const { clock, openClientFilter, pace, parallel } = this.#at;
     return new Lane({
       parallel,
+      overlaps: openClientFilter === null && !pace.limited,
       openTransport: this.#options.openTransport,
       openClientFilter,
       closed: () => this.#over || this.#dead.has(address),
@@ -268,17 +269,23 @@ export class Run {
     });
   }
 
-  async #send(address: string, routed: Routed, open: () => Promise<Outbound>): Promise<void> {
+  async #send(
+    address: string,
+    routed: Routed,
+    open: () => Promise<Outbound>,
+  ): Promise<"again" | "over"> {
     let outbound: Outbound | null = null;
     try {
       outbound = await open();
       const sent = await forward(this.#at, routed, outbound, this.#options.now);
+      if (sent.outcome.kind === "later") return "again";
       this.#judge(address, routed, sent);
     } catch (error) {
       this.#fault(routed.lease, error);
       // Our own secrets or keys cannot be used: no message will fare better.
       if (outbound === null) this.#ended = true;
     }
+    return "over";
   }
 
   /** Storage trouble on one message, or a fault of ours: it stays queued, the others go on. */

@@ -4,7 +4,6 @@
  */
 import type { Socket } from "node:net";
 import { assertNever } from "../core/assert-never.ts";
-import type { Journal, Peer } from "../core/events.ts";
 import type { Reply } from "../core/reply.ts";
 import type { Content } from "../core/store.ts";
 import type { Trouble } from "../core/transport.ts";
@@ -14,44 +13,19 @@ import {
   type Conversation,
   connectionTrouble,
   type Line,
+  listen,
   type Step,
   unexpected,
 } from "./client-protocol.ts";
 import { Replies } from "./client-replies.ts";
 import { StopSignal } from "./client-stop.ts";
-import { describeTlsError } from "./client-tls.ts";
+import { lostBy } from "./client-tls.ts";
+import { type DialogueTerms, type Held, type Hold, type Job, Turns } from "./client-turns.ts";
 import { type LastWords, ReadBuffers, Upload } from "./client-upload.ts";
-import { Wire } from "./client-wire.ts";
+import { sizeOf, Wire } from "./client-wire.ts";
 import { Transcript } from "./transcript.ts";
 
 const NO_REPLY = connectionTrouble("smtp error: invalid response");
-
-export interface DialogueTerms {
-  readonly peer: Peer;
-  readonly journal: Journal;
-  /**
-   * For each reply as a whole, and for each pause in which the peer takes no content; 0 for no limit.
-   * Also for the answer to the final dot: RFC 5321 4.5.3.2.6 would wait ten minutes, but
-   * --response-timeout is the operator's word.
-   */
-  readonly responseMs: number;
-}
-
-export interface Hold {
-  readonly content?: Content;
-  /** Milliseconds for all of the conversation; 0 for no limit. */
-  readonly budgetMs: number;
-  /** What to say when they are over. */
-  readonly overdue: string;
-  readonly signal: AbortSignal;
-}
-
-interface Job {
-  readonly conversation: Conversation;
-  readonly upload: Upload | null;
-  readonly over: () => void;
-  readonly failed: (error: unknown) => void;
-}
 
 export class Dialogue {
   readonly #socket: Socket;
@@ -62,14 +36,21 @@ export class Dialogue {
   readonly #replies: Replies;
   readonly #buffers = new ReadBuffers();
   readonly #stop = new StopSignal((reason) => {
-    if (this.#job !== null) this.#fail(reason);
+    if (this.#job === null) return;
+    this.#turns.fail(reason);
+    this.#fail(reason);
   });
+  readonly #turns = new Turns();
   #job: Job | null = null;
   #open = true;
   /** Content is being read and written: no reply may come. */
   #sending = false;
   /** The final dot or last chunk was handed to the socket. */
   #ended = false;
+  /** All has been said but for the answer to that. */
+  #concluded = false;
+  /** Something was said that is not to be: nothing more can be. */
+  #spoilt = false;
   /** At least one reply has come on this connection. */
   #heard = false;
 
@@ -99,26 +80,32 @@ export class Dialogue {
     return this.#open && !this.#socket.destroyed;
   }
 
+  /** True if it can be held on this connection after the present one. */
+  get lasts(): boolean {
+    return this.alive && !this.#spoilt;
+  }
+
   /**
-   * Resolves when the conversation is done or lost: ask it what came of it. Rejects, with the
-   * connection destroyed, when the content cannot be read or the signal is aborted.
+   * Resolves when the conversation is done or lost: ask it what came of it. Waits for its turn while
+   * another one is held. Rejects, with the connection destroyed, when the content cannot be read or
+   * the signal is aborted.
    */
-  async hold(conversation: Conversation, how: Hold): Promise<void> {
+  async hold(conversation: Conversation, how: Hold): Promise<Held> {
     if (!this.alive) {
       conversation.lost(connectionTrouble("peer disconnected"), false);
-      return;
+      return "over";
     }
     this.#stop.obey(how.signal);
-    this.#patience.limit(how.budgetMs, () => this.#lose(connectionTrouble(how.overdue)));
-    try {
-      await new Promise<void>((over, failed) => {
-        this.#job = { conversation, upload: this.#upload(how.content), over, failed };
-        this.#ended = false;
-        this.#perform(conversation.start());
-      });
-    } finally {
-      this.#patience.unlimited();
-    }
+    return await new Promise<Held>((over, failed) => {
+      const job = { conversation, how, upload: this.#upload(how.content), over, failed };
+      if (this.#job === null) this.#begin(job, false);
+      else this.#wait(job);
+    });
+  }
+
+  /** Lets go of a conversation that has waited too long for the one before. */
+  withdraw(): void {
+    if (this.#turns.withdraw()) this.#spoilt = true;
   }
 
   /** Gives the socket away; null if anything was heard that nobody asked for. */
@@ -146,6 +133,7 @@ export class Dialogue {
 
   #letGoOfAll(): void {
     this.#open = false;
+    this.#turns.lose();
     this.#patience.stop();
     this.#stop.obey(null);
   }
@@ -171,19 +159,7 @@ export class Dialogue {
   };
 
   readonly #onError = (error: Error): void => {
-    if (!this.#open) return;
-    const why = describeTlsError(error);
-    if (why === null || this.#heard) {
-      this.#lose(connectionTrouble("peer disconnected"));
-      return;
-    }
-    // With TLS 1.3 a server that refuses our certificate says so only after our handshake is over.
-    this.#terms.journal.tell({
-      kind: "tls.failed",
-      peer: this.#terms.peer,
-      why: `SSL_read(): [${why}]`,
-    });
-    this.#lose({ kind: "tls", connected: true, why: "peer disconnected", reply: null });
+    if (this.#open) this.#lose(lostBy(error, this.#heard, this.#terms));
   };
 
   /** Hands over as many replies as are due; anything else that has come is out of turn. */
@@ -204,9 +180,31 @@ export class Dialogue {
 
   #take(job: Job, reply: Reply): void {
     this.#heard = true;
+    this.#concluded = false;
     this.#patience.restart();
     this.#patience.greeted();
-    this.#perform(job.conversation.reply(reply, this.#ended));
+    const passed = this.#turns.passed();
+    if (passed === "none") this.#perform(job.conversation.reply(reply, this.#ended));
+    else if (reply.code === 421) this.#lose(unexpected(reply));
+    else if (passed !== null) this.#perform(passed);
+  }
+
+  #begin(job: Job, said: boolean): void {
+    this.#job = job;
+    this.#ended = false;
+    const { budgetMs, overdue } = job.how;
+    this.#patience.limit(budgetMs, () => this.#lose(connectionTrouble(overdue)));
+    const { conversation } = job;
+    this.#perform(said ? (conversation.opened?.() ?? listen) : conversation.start());
+  }
+
+  #wait(job: Job): void {
+    this.#turns.wait(job);
+    if (!this.#concluded || this.#spoilt || !this.#wire.flushed) return;
+    const lines = this.#turns.opening(0);
+    if (lines.length === 0) return;
+    this.#replies.expectAlso(lines.length);
+    this.#wire.write([this.#commands(lines)]);
   }
 
   readonly #recheck = (): void => {
@@ -223,7 +221,8 @@ export class Dialogue {
   #perform(step: Step): void {
     switch (step.kind) {
       case "say":
-        this.#say(step.lines);
+        if (this.#turns.busy) this.#turns.passOver(step);
+        else this.#say(step.lines);
         break;
       case "listen":
         this.#listen(step);
@@ -245,12 +244,16 @@ export class Dialogue {
       this.#outOfTurn();
       return;
     }
+    this.#write([this.#commands(lines)], lines.length);
+  }
+
+  #commands(lines: readonly Line[]): Buffer {
     let text = "";
     for (const line of lines) {
       this.#transcript.line("tx", line.shown);
       text += `${line.text}\r\n`;
     }
-    this.#write([Buffer.from(text)], lines.length);
+    return Buffer.from(text);
   }
 
   #listen(step: Extract<Step, { kind: "listen" }>): void {
@@ -268,27 +271,33 @@ export class Dialogue {
 
   #finish(close: boolean): void {
     const job = this.#letGo();
-    this.#replies.expect(0);
-    if (close) this.destroy();
-    job?.over();
+    if (close || this.#spoilt) {
+      this.destroy();
+    } else {
+      const next = this.#turns.next();
+      if (next?.said !== true) this.#replies.expect(0);
+      if (next !== null) this.#begin(next.job, next.said);
+    }
+    job?.over("over");
   }
 
   #lose(trouble: Trouble): void {
     const job = this.#letGo();
-    this.destroy();
     job?.conversation.lost(trouble, this.#ended);
-    job?.over();
+    job?.over("over");
+    this.destroy();
   }
 
   #fail(error: unknown): void {
     const job = this.#letGo();
-    this.destroy();
     job?.failed(error);
+    this.destroy();
   }
 
   #letGo(): Job | null {
     const job = this.#job;
     this.#job = null;
+    this.#patience.unlimited();
     job?.upload?.stop();
     return job;
   }
@@ -325,12 +334,15 @@ export class Dialogue {
   #conclude({ pieces, ended }: LastWords): void {
     this.#sending = false;
     this.#ended = ended;
-    this.#write(pieces, 1);
+    this.#concluded = ended;
+    const lines = ended && !this.#spoilt ? this.#turns.opening(sizeOf(pieces)) : [];
+    if (lines.length === 0) this.#write(pieces, 1);
+    else this.#write([...pieces, this.#commands(lines)], 1 + lines.length, "all");
   }
 
   /** All of it in one go, and so many replies will come. */
-  #write(pieces: readonly Uint8Array[], replies: number): void {
-    this.#replies.expect(replies);
+  #write(pieces: readonly Uint8Array[], replies: number, guarded: "last" | "all" = "last"): void {
+    this.#replies.expect(replies, guarded);
     this.#patience.restart();
     this.#wire.write(pieces);
   }

@@ -23,6 +23,10 @@ export type Step =
 
 export interface Conversation {
   start(): Step;
+  /** What may be said before its turn, while the one before waits for its last answer; not given: nothing. */
+  opening?(): readonly Line[];
+  /** Instead of `start()`, when that has been said. */
+  opened?(): Step;
   /** `ended` is true once the final dot, or the last chunk, has been written. */
   reply(reply: Reply, ended: boolean): Step;
   /** The connection ended, or the peer spoke out of turn: there will be no other call. */

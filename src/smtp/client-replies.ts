@@ -18,6 +18,8 @@ export class Replies {
   readonly #transcript: Transcript;
   readonly #flushed: () => boolean;
   #due = 0;
+  /** When so many are due, the next one may come only after all of our bytes have left. */
+  #guarded = 1;
   #rechecked = false;
 
   /** `flushed` is true once the kernel has taken all that was written. */
@@ -35,9 +37,17 @@ export class Replies {
     return this.#parser.empty;
   }
 
-  /** What is being written now gets so many replies. */
-  expect(count: number): void {
+  /** What is being written now gets so many replies, the last of them, or all if `guarded`, when all of it has left. */
+  expect(count: number, guarded: "last" | "all" = "last"): void {
     this.#due = count;
+    this.#guarded = guarded === "all" ? count : 1;
+    this.#rechecked = false;
+  }
+
+  /** What is being written now gets so many replies after those that are due. */
+  expectAlso(count: number): void {
+    this.#due += count;
+    this.#guarded = 1;
     this.#rechecked = false;
   }
 
@@ -54,13 +64,16 @@ export class Replies {
   next(): Turn | null {
     if (this.#parser.empty) return null;
     if (this.#due === 0) return STRAY;
-    if (this.#due === 1 && !this.#flushed()) {
+    if (this.#due <= this.#guarded && !this.#flushed()) {
       if (this.#rechecked) return null;
       this.#rechecked = true;
       return SOON;
     }
     const heard = this.#read();
-    if (heard?.kind === "reply") this.#due -= 1;
+    if (heard?.kind === "reply") {
+      this.#due -= 1;
+      this.#rechecked = false;
+    }
     return heard;
   }
 

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import * as tls from "node:tls";
 import type { ClientTls, TlsVersions } from "../core/config.ts";
 import { describeError, RelayError } from "../core/errors.ts";
+import type { Journal, Peer } from "../core/events.ts";
+import type { Trouble } from "../core/transport.ts";
 import { asRoot } from "../io/identity.ts";
+import { connectionTrouble } from "./client-protocol.ts";
 
 /** Where distributions keep the certificates that the machine's administrator trusts. */
 const SYSTEM_BUNDLES: readonly string[] = [
@@ -99,7 +102,7 @@ export async function secure(
 }
 
 /** What went wrong in TLS itself; null for an error of the connection below it. */
-export function describeTlsError(error: Error): string | null {
+function describeTlsError(error: Error): string | null {
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (/^(?:ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ERR_STREAM|ERR_SOCKET)/.test(code)) return null;
   if ("reason" in error && typeof error.reason === "string" && error.reason !== "") {
@@ -108,6 +111,19 @@ export function describeTlsError(error: Error): string | null {
   return code === ""
     ? error.message
     : `${code.toLowerCase().replaceAll("_", " ")}: ${error.message}`;
+}
+
+/** What an error of a connection means for the conversation on it; `heard`: the peer has spoken before. Tells what TLS says. */
+export function lostBy(
+  error: Error,
+  heard: boolean,
+  { journal, peer }: { readonly journal: Journal; readonly peer: Peer },
+): Trouble {
+  const why = describeTlsError(error);
+  if (why === null || heard) return connectionTrouble("peer disconnected");
+  // With TLS 1.3 a server that refuses our certificate says so only after our handshake is over.
+  journal.tell({ kind: "tls.failed", peer, why: `SSL_read(): [${why}]` });
+  return { kind: "tls", connected: true, why: "peer disconnected", reply: null };
 }
 
 /** A change of any file shows as a change of this text. */

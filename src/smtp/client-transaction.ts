@@ -7,11 +7,13 @@ import {
   connectionTrouble,
   isCompletion,
   isRefusal,
+  type Line,
   listen,
   type Step,
   say,
   unexpected,
 } from "./client-protocol.ts";
+import type { Skill } from "./client-skills.ts";
 
 export interface TransactionTerms {
   /** The whole command with its parameters, see `client-mail.ts`. */
@@ -23,7 +25,12 @@ export interface TransactionTerms {
   readonly framing: "dot" | "chunk";
   /** MAIL and every RCPT in one write. */
   readonly pipelining: boolean;
+  /** So many milliseconds a peer may let pass between two answers of those; 0 for as long as it likes. */
+  readonly stallMs?: number;
 }
+
+/** What a host is told by that takes but one command at a time, whatever it announces. */
+export const NO_ANSWER = "smtp error: no response to pipelined commands";
 
 type Refused = Extract<Receipt, { kind: "refused" }>;
 
@@ -32,6 +39,8 @@ export class Transaction implements Conversation {
   #awaits: "mail" | "rcpt" | "data" | "content" | "rset" = "mail";
   /** Recipients that have been answered. */
   #answered = 0;
+  /** Its first commands were said before its turn. */
+  #early = false;
   #accepted = 0;
   #rejected: RejectedRecipient[] = [];
   /** Known before the RSET that follows it. */
@@ -50,9 +59,30 @@ export class Transaction implements Conversation {
     return this.#receipt ?? { kind: "lost", trouble, unknown: true };
   }
 
+  /** True when MAIL and every RCPT were answered. */
+  get wasAnswered(): boolean {
+    return this.#answered === this.#terms.recipients.length;
+  }
+
   start(): Step {
     const { mail, rcpt, pipelining } = this.#terms;
     return pipelining ? say(mail, ...rcpt) : say(mail);
+  }
+
+  opening(): readonly Line[] {
+    const { mail, rcpt, pipelining } = this.#terms;
+    return pipelining ? [mail, ...rcpt].map((text) => ({ text, shown: text })) : [];
+  }
+
+  opened(): Step {
+    this.#early = true;
+    return this.#listen();
+  }
+
+  /** What a host needs to understand the way in which it begins; null: nothing out of the ordinary. */
+  get skill(): Skill | null {
+    if (!this.#terms.pipelining) return null;
+    return this.#early ? "overlap" : "group";
   }
 
   reply(reply: Reply, ended: boolean): Step {
@@ -89,15 +119,26 @@ export class Transaction implements Conversation {
     this.begun = true;
     if (isCompletion(reply)) {
       this.#awaits = "rcpt";
-      return this.#terms.pipelining ? listen : this.#nextRecipient();
+      return this.#terms.pipelining ? this.#listen() : this.#nextRecipient();
     }
     if (!isRefusal(reply)) return this.#fatal(reply, false);
     this.#refusal = this.#refused("mail", reply, false);
     if (!this.#terms.pipelining) return this.#finish(this.#refusal, false);
     // The recipients are on their way already; each is answered too.
     this.#awaits = "rcpt";
-    return listen;
+    return this.#listen();
   }
+
+  /** For the next answer to what was said in one go. */
+  #listen(): Step {
+    const { stallMs = 0 } = this.#terms;
+    return stallMs === 0 ? listen : { kind: "listen", forMs: stallMs, instead: this.#stalled };
+  }
+
+  readonly #stalled = (): Step => {
+    const trouble = connectionTrouble(NO_ANSWER);
+    return this.#finish({ kind: "lost", trouble, unknown: false }, true);
+  };
 
   #nextRecipient(): Step {
     return say(this.#terms.rcpt[this.#answered] ?? "");
@@ -110,7 +151,7 @@ export class Transaction implements Conversation {
     else return this.#fatal(reply, false);
     this.#answered += 1;
     if (this.#answered < this.#terms.recipients.length) {
-      return this.#terms.pipelining ? listen : this.#nextRecipient();
+      return this.#terms.pipelining ? this.#listen() : this.#nextRecipient();
     }
     return this.#afterRecipients();
   }

@@ -64,7 +64,12 @@ export class Wire {
 
 function joinedIfSmall(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
   if (pieces.length < 2) return pieces;
+  const size = sizeOf(pieces);
+  return size <= SMALL_BYTES ? [Buffer.concat(pieces, size)] : pieces;
+}
+
+export function sizeOf(pieces: readonly Uint8Array[]): number {
   let size = 0;
   for (const piece of pieces) size += piece.length;
-  return size <= SMALL_BYTES ? [Buffer.concat(pieces, size)] : pieces;
+  return size;
 }

@@ -18,8 +18,10 @@ import {
   unsendable,
 } from "./client-mail.ts";
 import { connectionTrouble } from "./client-protocol.ts";
+import { Skills } from "./client-skills.ts";
 import { type ClientTlsFiles, openClientTls } from "./client-tls.ts";
-import { Transaction } from "./client-transaction.ts";
+import { NO_ANSWER, Transaction } from "./client-transaction.ts";
+import type { Held } from "./client-turns.ts";
 
 /** Throws TLS_SETUP when the certificates of the config cannot be used. */
 export function openTransport(terms: TransportTerms): Transport {
@@ -31,24 +33,51 @@ export function openTransport(terms: TransportTerms): Transport {
 class SmtpTransport implements Transport {
   readonly #terms: TransportTerms;
   readonly #tls: ClientTlsFiles | null;
+  readonly #skills: Skills;
   readonly #warned = new Set<string>();
   /** The session that prepare() made; it may have ended since. */
   #live: Live | null = null;
+  /** While it is being made. */
+  #approach: Promise<unknown> | null = null;
   /** What prepare() took of the time that the next message may take. */
   #spentMs = 0;
 
   constructor(terms: TransportTerms, tls: ClientTlsFiles | null) {
     this.#terms = terms;
     this.#tls = tls;
+    this.#skills = terms.skills ?? new Skills();
   }
 
   get session(): TransportSession | null {
     return this.#live;
   }
 
+  get overlaps(): boolean {
+    const live = this.#live;
+    if (live === null || !live.dialogue.lasts || !this.#pipelines(live)) return false;
+    const { address } = live.to;
+    return this.#skills.has(address, "group") && this.#skills.mayHave(address, "overlap");
+  }
+
+  withdraw(): void {
+    this.#live?.dialogue.withdraw();
+  }
+
   async prepare(to: Smarthost, signal: AbortSignal): Promise<Trouble | null> {
+    // The message before may be about to make one of its own.
+    while (this.#approach !== null) await this.#approach.catch(() => undefined);
     const live = this.#live;
     if (live !== null && sameSmarthost(live.to, to) && live.dialogue.alive) return null;
+    const approach = this.#prepare(to, signal);
+    this.#approach = approach;
+    try {
+      return await approach;
+    } finally {
+      this.#approach = null;
+    }
+  }
+
+  async #prepare(to: Smarthost, signal: AbortSignal): Promise<Trouble | null> {
     await this.quit();
     const started = this.#terms.clock.monotonic();
     try {
@@ -60,7 +89,7 @@ class SmtpTransport implements Transport {
     }
   }
 
-  async send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt> {
+  async send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt | null> {
     const live = this.#live;
     if (live === null) {
       return { kind: "lost", trouble: connectionTrouble("peer disconnected"), unknown: false };
@@ -69,13 +98,14 @@ class SmtpTransport implements Transport {
     if (reused) this.#told(live);
     const transaction = this.#transaction(live, envelope);
     if (typeof transaction === "string") return { kind: "unsendable", why: transaction };
-    await this.#hold(live, transaction, content, signal);
+    if ((await this.#hold(live, transaction, content, signal)) === "withdrawn") return null;
     const { receipt } = transaction;
+    const gaveUp = this.#learn(live.to.address, transaction) === "cannot";
+    if (receipt.kind !== "lost") return receipt;
     // An idle connection is closed by the other side at any time, perhaps just when we speak again.
     // It has not taken notice of the message then, so that is no reason to put it off.
-    if (receipt.kind !== "lost" || !reused || transaction.begun || !isGone(receipt.trouble)) {
-      return receipt;
-    }
+    const wasIdle = reused && !transaction.begun && isGone(receipt.trouble);
+    if (!wasIdle && !gaveUp) return receipt;
     const trouble = await this.prepare(live.to, signal);
     if (trouble !== null) return { kind: "lost", trouble, unknown: false };
     return await this.send(envelope, content, signal);
@@ -96,13 +126,13 @@ class SmtpTransport implements Transport {
     transaction: Transaction,
     content: Content,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Held> {
     live.sent += 1;
     const { messageTimeoutMs } = this.#terms.config;
     const budgetMs = messageTimeoutMs > 0 ? Math.max(1, messageTimeoutMs - this.#spentMs) : 0;
     this.#spentMs = 0;
     const overdue = overdueText(messageTimeoutMs);
-    await live.dialogue.hold(transaction, { content, budgetMs, overdue, signal });
+    return await live.dialogue.hold(transaction, { content, budgetMs, overdue, signal });
   }
 
   #transaction(live: Live, envelope: Envelope): Transaction | string {
@@ -122,8 +152,23 @@ class SmtpTransport implements Transport {
       rcpt: rcptCommands(envelope, live.extensions),
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
-      pipelining: config.smtp.pipelining && live.extensions.words.has("PIPELINING"),
+      pipelining: this.#pipelines(live),
+      stallMs: this.#skills.stallMs(live.to.address, config.responseTimeoutMs),
     });
+  }
+
+  #pipelines({ to, extensions }: Live): boolean {
+    const wanted = this.#terms.config.smtp.pipelining && extensions.words.has("PIPELINING");
+    return wanted && this.#skills.mayHave(to.address, "group");
+  }
+
+  /** "cannot" when it turns out just now that the host does not take what it has announced. */
+  #learn(address: string, { skill, wasAnswered, receipt }: Transaction): "cannot" | null {
+    if (skill === null || this.#skills.has(address, skill)) return null;
+    if (wasAnswered) this.#skills.note(address, skill, true);
+    if (wasAnswered || receipt.kind !== "lost" || !isSilence(receipt.trouble)) return null;
+    this.#skills.note(address, skill, false);
+    return "cannot";
   }
 
   /** E-MailRelay names the connection with every message, not only with its first. */
@@ -141,6 +186,10 @@ class SmtpTransport implements Transport {
 
 const sameSmarthost = (one: Smarthost, other: Smarthost): boolean =>
   one.address === other.address && one.account === other.account;
+
+/** It has said nothing, and perhaps closed. */
+const isSilence = ({ why, reply }: Trouble): boolean =>
+  reply === null && (why === "peer disconnected" || why === NO_ANSWER);
 
 /** The peer has closed, or announced it. */
 const isGone = ({ why, reply }: Trouble): boolean =>

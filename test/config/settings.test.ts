@@ -111,7 +111,7 @@ test("forwarding has the documented time-outs", () => {
       promptTimeoutMs: 20_000,
       messageTimeoutMs: 3_600_000,
       smtp: {
-        pipelining: false,
+        pipelining: true,
         smtputf8strict: true,
         eightbitstrict: false,
         binarymimestrict: true,

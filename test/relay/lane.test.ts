@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ScriptedTransport } from "../support/scripted-transport.ts";
-import { run, stations } from "../support/stations.ts";
+import type { Envelope } from "../../src/core/envelope.ts";
+import type { Receipt, Smarthost } from "../../src/core/transport.ts";
+import { accepted, ScriptedTransport } from "../support/scripted-transport.ts";
+import { always, run, stations } from "../support/stations.ts";
 
 /** How many connections a run over so many messages opens. */
 async function connectionsFor(messages: number, parallel: number) {
@@ -57,4 +59,90 @@ test("a message that takes long gets another connection beside it", async () => 
   await run(at, open);
   assert.equal(store.kept.size, 0);
   assert.equal(transports.length, 2);
+});
+
+/** Takes a second message while the first waits; `answers` are let go one by one. */
+class OverlappingTransport extends ScriptedTransport {
+  override readonly overlaps = true;
+  readonly waiting: ((receipt: Receipt | null) => void)[] = [];
+  most = 0;
+
+  override async send(envelope: Envelope): Promise<Receipt | null> {
+    await super.send(envelope);
+    const receipt = new Promise<Receipt | null>((resolve) => this.waiting.push(resolve));
+    this.most = Math.max(this.most, this.waiting.length);
+    return await receipt;
+  }
+
+  answer(): boolean {
+    const first = this.waiting.shift();
+    first?.(accepted);
+    return first !== undefined;
+  }
+
+  override withdraw(): void {
+    for (const resolve of this.waiting.splice(1)) resolve(null);
+  }
+}
+
+test("where a smarthost takes it, two messages are under way on a connection, and no more", async () => {
+  const { at, store } = stations({ parallel: 1 });
+  for (let n = 0; n < 10; n++) store.put();
+  const transport = new OverlappingTransport();
+  let ended = false;
+  const running = run(at, async () => transport).finally(() => {
+    ended = true;
+  });
+  for (let turn = 0; !ended; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    // There is time enough for a second one.
+    if (turn % 20 === 0) transport.answer();
+  }
+  await running;
+  assert.equal(store.kept.size, 0);
+  assert.equal(transport.most, 2);
+});
+
+test("with a client filter, or several smarthosts, one message follows the other", async () => {
+  const openClientFilter = always({ kind: "pass", next: "continue" });
+  const route = (): [Smarthost, Smarthost] => [
+    { address: "one.test:25", account: "" },
+    { address: "two.test:25", account: "" },
+  ];
+  for (const changes of [{ openClientFilter }, { route }]) {
+    const { at, store } = stations({ parallel: 1, ...changes });
+    for (let n = 0; n < 5; n++) store.put();
+    const transport = new OverlappingTransport();
+    let ended = false;
+    const running = run(at, async () => transport).finally(() => {
+      ended = true;
+    });
+    while (!ended) {
+      await new Promise((resolve) => setImmediate(resolve));
+      transport.answer();
+    }
+    await running;
+    assert.equal(store.kept.size, 0);
+    assert.equal(transport.most, 1);
+  }
+});
+
+test("a message that waits behind a slow one goes over another connection", async () => {
+  const { at, store } = stations({ parallel: 2 });
+  for (let n = 0; n < 3; n++) store.put();
+  const transports: OverlappingTransport[] = [];
+  const running = run(at, async () => {
+    const transport = new OverlappingTransport();
+    transports.push(transport);
+    return transport;
+  });
+  // The first one hangs; what waits behind it is answered elsewhere.
+  while (store.kept.size > 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    transports[1]?.answer();
+  }
+  assert.equal(transports[0]?.waiting.length, 1);
+  transports[0]?.answer();
+  await running;
+  assert.equal(store.kept.size, 0);
 });

@@ -88,7 +88,9 @@ export function testClient(options: TestClientOptions = {}): TestClient {
     deliver: async (address, message, content = contentOf("Subject: x\r\n\r\nhello\r\n")) => {
       const trouble = await transport.prepare({ address, account: "" }, signal);
       if (trouble !== null) return { kind: "lost", trouble, unknown: false };
-      return await transport.send({ ...emptyEnvelope, ...message }, content, signal);
+      const receipt = await transport.send({ ...emptyEnvelope, ...message }, content, signal);
+      if (receipt === null) throw new Error("withdrawn, though nothing was before it");
+      return receipt;
     },
     [Symbol.asyncDispose]: async () => await transport.quit(),
   };

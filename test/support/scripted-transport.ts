@@ -20,6 +20,7 @@ export class ScriptedTransport implements Transport {
   readonly sent: Envelope[] = [];
   quits = 0;
   readonly session = null;
+  readonly overlaps: boolean = false;
   readonly #onPrepare: (to: Smarthost) => Trouble | null;
   readonly #onSend: (envelope: Envelope) => Receipt;
 
@@ -36,9 +37,13 @@ export class ScriptedTransport implements Transport {
     return this.#onPrepare(to);
   }
 
-  async send(envelope: Envelope): Promise<Receipt> {
+  async send(envelope: Envelope): Promise<Receipt | null> {
     this.sent.push(envelope);
     return this.#onSend(envelope);
+  }
+
+  withdraw(): void {
+    // Nothing waits.
   }
 
   async quit(): Promise<void> {

@@ -1,0 +1,307 @@
+/** Several commands at a time, and the next message's together with the content of the one before (RFC 2920 3.1). */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyEnvelope } from "../../src/core/envelope.ts";
+import type { Receipt, Transport } from "../../src/core/transport.ts";
+import { clientDefaults, contentOf, testClient } from "../support/client-under-test.ts";
+import { type PeerConnection, type PeerScript, SmtpPeer } from "../support/smtp-peer.ts";
+
+const { signal } = new AbortController();
+const config = { smtp: { ...clientDefaults.smtp, pipelining: true } };
+/** For hosts that say nothing: half of it is what they get. */
+const hasty = { ...config, responseTimeoutMs: 400 };
+
+async function ready(transport: Transport, { address }: SmtpPeer): Promise<void> {
+  assert.equal(await transport.prepare({ address, account: "" }, signal), null);
+}
+
+/** Hands one message over: from, to and content all say which it is. */
+async function give(transport: Transport, name: string, to = [name]): Promise<Receipt | null> {
+  const envelope = {
+    ...emptyEnvelope,
+    from: `${name}@from.test`,
+    toRemote: to.map((one) => `${one}@to.test`),
+  };
+  return await transport.send(envelope, contentOf(`Subject: ${name}\r\n`), signal);
+}
+
+/** The first message shows that the smarthost takes a group of commands. */
+async function first(peer: PeerConnection): Promise<void> {
+  await peer.greet("PIPELINING");
+  await peer.answer("MAIL FROM:<one@from.test>", "250 from");
+  await peer.answer("RCPT TO:<one@to.test>", "250 to");
+  await peer.answer("DATA", "354 go");
+  await peer.content();
+  peer.say("250 one");
+}
+
+/** Takes two messages after the first; resolves when the content of "a", and "b" behind it, have come. */
+async function pair(peer: PeerConnection): Promise<void> {
+  await first(peer);
+  await peer.answer("MAIL FROM:<a@from.test>", "250 from");
+  await peer.answer("RCPT TO:<a@to.test>", "250 to");
+  await peer.answer("DATA", "354 go");
+  await peer.content();
+  await peer.expect("MAIL FROM:<b@from.test>");
+  await peer.expect("RCPT TO:<b@to.test>");
+}
+
+async function rest(peer: PeerConnection): Promise<void> {
+  await peer.answer("DATA", "354 go");
+  assert.equal(await peer.content(), "Subject: b\r\n");
+  peer.say("250 b");
+}
+
+/** What becomes of "a" and "b", when "b" is handed over while "a" is on its way. */
+async function sent(script: PeerScript, how: typeof config = config) {
+  await using peer = await SmtpPeer.listen(script);
+  await using client = testClient({ config: how });
+  const { transport } = client;
+  await ready(transport, peer);
+  assert.equal((await give(transport, "one"))?.kind, "accepted");
+  assert.ok(transport.overlaps);
+  const [a, b] = await Promise.all([give(transport, "a"), give(transport, "b")]);
+  const overlaps = transport.overlaps;
+  await transport.quit();
+  await peer.done();
+  return { a, b, overlaps, connections: peer.connections, log: client.log };
+}
+
+test("MAIL and RCPT of the next message come with the content of the one before", async () => {
+  const { a, b, connections } = await sent(async (peer) => {
+    await pair(peer);
+    peer.say("250 a", "250 from", "250 to");
+    await rest(peer);
+  });
+  assert.equal(a?.kind === "accepted" && a.reply.text, "a");
+  assert.equal(b?.kind === "accepted" && b.reply.text, "b");
+  assert.equal(connections, 1);
+});
+
+test("a message that is handed over while the one before waits for its answer is begun at once", async () => {
+  let waits: () => void = () => undefined;
+  const waiting = new Promise<void>((resolve) => {
+    waits = resolve;
+  });
+  await using peer = await SmtpPeer.listen(async (one) => {
+    await first(one);
+    await one.message();
+    waits();
+    await one.expect("MAIL FROM:<b@from.test>");
+    await one.expect("RCPT TO:<b@to.test>");
+    one.say("250 a", "250 from", "250 to");
+    await rest(one);
+  });
+  await using client = testClient({ config });
+  await ready(client.transport, peer);
+  await give(client.transport, "one");
+  const a = give(client.transport, "a");
+  await waiting;
+  assert.equal((await give(client.transport, "b"))?.kind, "accepted");
+  assert.equal((await a)?.kind, "accepted");
+});
+
+test("content that is refused takes the message behind it along no further than RSET", async () => {
+  const { a, b, connections } = await sent(async (peer) => {
+    await pair(peer);
+    // As a host answers that has kept the transaction of what it has refused.
+    peer.say("554 no", "503 nested", "250 to");
+    await peer.answer("RSET", "250 reset");
+    await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+    await peer.answer("RCPT TO:<b@to.test>", "250 to");
+    await rest(peer);
+  });
+  assert.equal(a?.kind === "refused" && a.step, "content");
+  assert.equal(b?.kind, "accepted");
+  assert.equal(connections, 1);
+});
+
+test("a refused recipient of the message behind is its own affair", async () => {
+  const { a, b } = await sent(async (peer) => {
+    await pair(peer);
+    peer.say("250 a", "250 from", "550 nobody");
+    await peer.answer("RSET", "250 reset");
+    await peer.expect("QUIT");
+  });
+  assert.equal(a?.kind, "accepted");
+  assert.equal(b?.kind === "refused" && b.step, "rcpt");
+});
+
+test("a connection that is lost with the answer to the content costs the message behind nothing", async () => {
+  const { a, b, connections, overlaps } = await sent(async (peer, index) => {
+    if (index > 0) {
+      await peer.greet("PIPELINING");
+      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+      await peer.answer("RCPT TO:<b@to.test>", "250 to");
+      await rest(peer);
+      return;
+    }
+    await pair(peer);
+    peer.close();
+  });
+  assert.ok(a?.kind === "lost" && a.unknown);
+  assert.equal(b?.kind, "accepted");
+  assert.equal(connections, 2);
+  // Perhaps it was the commands that it did not like.
+  assert.equal(overlaps, false);
+});
+
+test("421 instead of an answer to the content costs the message behind nothing", async () => {
+  const { a, b, connections } = await sent(async (peer, index) => {
+    if (index > 0) {
+      await peer.greet("PIPELINING");
+      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+      await peer.answer("RCPT TO:<b@to.test>", "250 to");
+      await rest(peer);
+      return;
+    }
+    await pair(peer);
+    peer.say("421 going down");
+    peer.close();
+  });
+  assert.equal(a?.kind === "lost" && a.trouble.reply?.code, 421);
+  assert.equal(b?.kind, "accepted");
+  assert.equal(connections, 2);
+});
+
+test("answers that come before the content has been answered are not taken for others", async () => {
+  const { a, b } = await sent(async (peer, index) => {
+    if (index > 0) {
+      await peer.greet("PIPELINING");
+      await peer.message();
+      peer.say("250 b");
+      return;
+    }
+    await pair(peer);
+    // Four answers where three are due: the two sides no longer agree where they are.
+    peer.say("250 a", "250 from", "250 to", "354 go");
+    await peer.gone();
+    assert.doesNotMatch(peer.rest, /Subject/);
+  });
+  assert.equal(a?.kind, "accepted");
+  assert.notEqual(b?.kind, "refused");
+});
+
+test("a message that waits behind a slow one is given back, and nothing of it is left", async () => {
+  let answer: () => void = () => undefined;
+  const wanted = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  let begun: () => void = () => undefined;
+  const said = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  await using peer = await SmtpPeer.listen(async (one) => {
+    await pair(one);
+    begun();
+    await wanted;
+    one.say("250 a", "250 from", "250 to");
+    // Its commands were said: nothing else may come after them.
+    await one.gone();
+    assert.equal(one.rest, "");
+  });
+  await using client = testClient({ config });
+  const { transport } = client;
+  await ready(transport, peer);
+  await give(transport, "one");
+  const a = give(transport, "a");
+  const b = give(transport, "b");
+  await said;
+  transport.withdraw();
+  assert.equal(await b, null);
+  answer();
+  assert.equal((await a)?.kind, "accepted");
+  await peer.done();
+  assert.equal(transport.overlaps, false);
+});
+
+test("a host that takes one command at a time, whatever it announces, gets one at a time", async () => {
+  await using peer = await SmtpPeer.listen(async (one, index) => {
+    await one.greet("PIPELINING");
+    if (index === 0) {
+      await one.expect(/^MAIL/);
+      // What came with it is thrown away.
+      await one.expect(/^RCPT/);
+      one.say("250 from");
+      await one.gone();
+      return;
+    }
+    for (const name of ["one", "two"]) {
+      await one.expect(`MAIL FROM:<${name}@from.test>`);
+      assert.equal(one.rest, "");
+      one.say("250 from");
+      await one.message();
+      one.say("250 taken");
+    }
+  });
+  await using client = testClient({ config: hasty });
+  await ready(client.transport, peer);
+  assert.equal((await give(client.transport, "one"))?.kind, "accepted");
+  assert.equal(client.transport.overlaps, false);
+  assert.equal((await give(client.transport, "two"))?.kind, "accepted");
+  assert.equal(peer.connections, 2);
+});
+
+test("a host that closes when it hears two commands at a time gets one at a time", async () => {
+  await using peer = await SmtpPeer.listen(async (one, index) => {
+    await one.greet("PIPELINING");
+    if (index === 0) {
+      await one.expect(/^MAIL/);
+      one.close();
+      return;
+    }
+    await one.expect(/^MAIL/);
+    assert.equal(one.rest, "");
+    one.say("250 from");
+    await one.message();
+    one.say("250 taken");
+  });
+  await using client = testClient({ config });
+  await ready(client.transport, peer);
+  assert.equal((await give(client.transport, "one"))?.kind, "accepted");
+  assert.equal(peer.connections, 2);
+});
+
+test("a host that throws away what comes behind the content gets nothing there any more", async () => {
+  const { a, b, overlaps, connections } = await sent(async (peer, index) => {
+    if (index > 0) {
+      await peer.greet("PIPELINING");
+      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+      await peer.answer("RCPT TO:<b@to.test>", "250 to");
+      await rest(peer);
+      return;
+    }
+    await pair(peer);
+    peer.say("250 a");
+    await peer.gone();
+  }, hasty);
+  assert.equal(a?.kind, "accepted");
+  assert.equal(b?.kind, "accepted");
+  assert.equal(overlaps, false);
+  assert.equal(connections, 2);
+});
+
+test("large content goes alone", async () => {
+  await using peer = await SmtpPeer.listen(async (one) => {
+    await first(one);
+    await one.message();
+    assert.equal(one.rest, "");
+    one.say("250 large");
+    await one.message();
+    one.say("250 b");
+  });
+  await using client = testClient({ config });
+  const { transport } = client;
+  await ready(transport, peer);
+  await give(transport, "one");
+  const envelope = { ...emptyEnvelope, from: "l@from.test", toRemote: ["l@to.test"] };
+  const line = `${"x".repeat(70)}\r\n`;
+  const [large, b] = await Promise.all([
+    transport.send(envelope, contentOf(line.repeat(1000)), signal),
+    give(transport, "b"),
+  ]);
+  assert.equal(large?.kind, "accepted");
+  assert.equal(b?.kind, "accepted");
+  await transport.quit();
+  await peer.done();
+});
