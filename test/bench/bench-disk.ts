@@ -23,9 +23,8 @@ export interface BenchDisk extends Disposable {
   readonly kind: string;
 }
 
-const IMAGE_BYTES = 3 * 1024 ** 3;
-
-export function openBenchDisk(): BenchDisk {
+/** `bytes`: its size. */
+export function openBenchDisk(bytes = 3 * 1024 ** 3): BenchDisk {
   // Short: the paths of Postfix's sockets must fit into 107 characters.
   const home = mkdtempSync(join(tmpdir(), "rb-"));
   chmodSync(home, 0o755);
@@ -33,7 +32,7 @@ export function openBenchDisk(): BenchDisk {
   mkdirSync(directory);
   const remove = () => rmSync(home, { recursive: true, force: true });
   try {
-    const device = mount(join(home, "image"), directory);
+    const device = mount(join(home, "image"), { directory, bytes });
     return {
       directory,
       kind: "fresh ext4 with a journal in a loop image, direct I/O",
@@ -54,14 +53,14 @@ export function openBenchDisk(): BenchDisk {
 }
 
 /** The loop device. */
-function mount(image: string, directory: string): string {
+function mount(image: string, given: { directory: string; bytes: number }): string {
   if (process.getuid?.() !== 0) throw new Error("not root");
-  fill(image);
+  fill(image, given.bytes);
   quiet("mkfs.ext4", ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image]);
   const args = ["--direct-io=on", "--find", "--show", image];
   const device = execFileSync("losetup", args, { encoding: "utf8" }).trim();
   try {
-    quiet("mount", ["-t", "ext4", device, directory]);
+    quiet("mount", ["-t", "ext4", device, given.directory]);
   } catch (error) {
     quiet("losetup", ["-d", device]);
     throw error;
@@ -70,10 +69,10 @@ function mount(image: string, directory: string): string {
 }
 
 /** Written out: a hole would make every first write to a block wait for the host's own bookkeeping. */
-function fill(image: string): void {
+function fill(image: string, bytes: number): void {
   const fd = openSync(image, "w");
   const block = Buffer.alloc(8 * 1024 ** 2);
-  for (let done = 0; done < IMAGE_BYTES; done += block.length) writeSync(fd, block);
+  for (let done = 0; done < bytes; done += block.length) writeSync(fd, block);
   fsyncSync(fd);
   closeSync(fd);
 }

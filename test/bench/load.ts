@@ -1,6 +1,7 @@
 /** The load: smtp-source sends, smtp-sink takes and counts (both come with Postfix). */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../support/catcher.ts";
 import { canConnect, until } from "../support/relayd.ts";
@@ -15,7 +16,7 @@ export interface Load {
 }
 
 /** Milliseconds until every message was accepted. */
-export async function send(port: number, load: Load): Promise<number> {
+export async function send(port: number, load: Load, signal?: AbortSignal): Promise<number> {
   const { messages, sessions, bytes, reuse } = load;
   const args = [
     ...["-s", `${Math.min(sessions, messages)}`, "-m", `${messages}`, "-l", `${bytes}`],
@@ -28,9 +29,13 @@ export async function send(port: number, load: Load): Promise<number> {
   source.stderr.on("data", (data: Buffer) => {
     complaint += data.toString("latin1");
   });
-  const late = setTimeout(() => source.kill(), 300_000);
+  const stop = () => void source.kill();
+  const late = setTimeout(stop, 300_000);
+  signal?.addEventListener("abort", stop);
   const [code] = (await once(source, "close")) as [number | null];
   clearTimeout(late);
+  signal?.removeEventListener("abort", stop);
+  signal?.throwIfAborted();
   if (code !== 0) throw new Error(`smtp-source: ${complaint.slice(0, 300)}`);
   return performance.now() - started;
 }
@@ -39,10 +44,11 @@ export interface Sink extends Disposable {
   readonly port: number;
   readonly received: number;
   /** Resolves when it has so many; rejects when nothing comes any more. */
-  reaches(count: number): Promise<void>;
+  reaches(count: number, signal?: AbortSignal): Promise<void>;
 }
 
-export async function openSink(): Promise<Sink> {
+/** `distanceMs`: how long it takes to reach it and come back. */
+export async function openSink(distanceMs = 0): Promise<Sink> {
   const port = await freePort();
   // It refuses to run as root.
   const user = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
@@ -51,22 +57,39 @@ export async function openSink(): Promise<Sink> {
   });
   const counter = follow(sink);
   await until(() => canConnect(port));
+  const way =
+    distanceMs === 0 ? { port, close: () => undefined } : await lengthen(port, distanceMs);
   return {
-    port,
+    port: way.port,
     get received() {
       return counter.received;
     },
-    async reaches(count) {
-      let [seen, idle] = [-1, 0];
+    async reaches(count, signal) {
+      let seen = -1;
+      let since = performance.now();
       while (counter.received < count) {
-        idle = counter.received === seen ? idle + 1 : 0;
-        if (idle > 20_000) throw new Error(`the sink has ${seen} of ${count} messages`);
-        seen = counter.received;
+        signal?.throwIfAborted();
+        if (counter.received > seen) [seen, since] = [counter.received, performance.now()];
+        if (performance.now() - since > 30_000) throw new Error(`the sink has ${seen} of ${count}`);
         await sleep(1);
       }
     },
-    [Symbol.dispose]: () => void sink.kill(),
+    [Symbol.dispose]: () => {
+      way.close();
+      sink.kill();
+    },
   };
+}
+
+/** A port from which it takes so long to reach this one and come back. */
+export async function lengthen(
+  port: number,
+  distanceMs: number,
+): Promise<{ readonly port: number; close(): void }> {
+  const args = [join(import.meta.dirname, "distance.js"), String(port), String(distanceMs / 2)];
+  const way = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const [printed] = (await once(way.stdout, "data")) as [Buffer];
+  return { port: Number(printed.toString("latin1")), close: () => void way.kill() };
 }
 
 /** It writes "sess=1 quit=1 mesg=1" again and again, each after a carriage return. */

@@ -1,13 +1,12 @@
 /** The compared programs: relayd, Debian's Postfix, and any program with E-MailRelay's options. */
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { freePort } from "../support/catcher.ts";
 import { bin, canConnect, until } from "../support/relayd.ts";
+import { hasPostfix, startPostfix } from "./postfix.ts";
 
 /** "hold": what is taken stays in the queue until `release`. */
 export type Mode = "hold" | "forward";
@@ -18,18 +17,30 @@ export interface MailProgram extends AsyncDisposable {
   readonly pid: number;
   /** What comes from now on waits, once more. */
   hold(): Promise<void>;
-  /** Sends what was held, and returns at once. */
+  /** Everything that `release` would have to do first, such as to read settings anew. */
+  prepareRelease(): Promise<void>;
+  /** Tells it to send what was held: one command, no more. */
   release(): Promise<void>;
   /** Messages in its queue. */
   waiting(): number;
 }
 
+/** relayd, or a program with E-MailRelay's options. */
+export interface RelayProgram extends MailProgram {
+  /** Ends it; what waits in its queue stays there. */
+  end(): Promise<void>;
+}
+
 export interface Place {
-  /** An empty directory of its own on the measured disk. */
+  /** A directory of its own on the measured disk. */
   readonly directory: string;
   /** The port of the smarthost. */
   readonly sink: number;
   readonly mode: Mode;
+  /** To the smarthost at a time, at most; null for what the program does by itself. */
+  readonly connections: number | null;
+  /** More options for relayd. */
+  readonly relaydOptions: readonly string[];
 }
 
 export type StartProgram = (place: Place) => Promise<MailProgram>;
@@ -37,42 +48,41 @@ export type StartProgram = (place: Place) => Promise<MailProgram>;
 /** What can be measured here, by name. */
 export function mailPrograms(): Readonly<Record<string, StartProgram>> {
   // relayd once more with other options: "--no-commit-journal" is relayd without its journal.
-  const variant = process.env.BENCH_VARIANT ?? "";
-  const startVariant: StartProgram = (place) =>
-    startRelay(process.execPath, [...nodeArguments(), ...variant.split(" ")], place);
+  const variant = words(process.env.BENCH_VARIANT);
   const emailrelay = process.env.BENCH_EMAILRELAY ?? "";
+  const settings = (process.env.BENCH_POSTFIX_SETTINGS ?? "").split(";");
   return {
-    relayd: (place) => startRelay(process.execPath, nodeArguments(), place),
-    ...(variant === "" ? {} : { variant: startVariant }),
-    ...(hasPostfix() ? { postfix: startPostfix } : {}),
-    ...(emailrelay === ""
+    relayd: (place) => startRelayd(place),
+    ...(variant.length === 0
       ? {}
-      : { emailrelay: (place: Place) => startRelay(emailrelay, [], place) }),
+      : { variant: (place: Place) => startRelayd(place, { more: variant }) }),
+    ...(hasPostfix() ? { postfix: (place: Place) => startPostfix(place, settings) } : {}),
+    ...(emailrelay === "" ? {} : { emailrelay: (place: Place) => startRelay([emailrelay], place) }),
   };
 }
 
 /** BENCH_NODE_OPTIONS: "--cpu-prof", for example. BENCH_RELAYD: another compiled relayd.js. */
-function nodeArguments(): readonly string[] {
-  const more = (process.env.BENCH_NODE_OPTIONS ?? "").split(" ").filter((word) => word !== "");
-  return [...more, process.env.BENCH_RELAYD ?? bin("relayd")];
+export async function startRelayd(
+  place: Place,
+  { more = [] }: { more?: readonly string[] } = {},
+): Promise<RelayProgram> {
+  const { connections, relaydOptions } = place;
+  const limit = connections === null ? [] : [`--forward-parallel=${connections}`];
+  const program = process.env.BENCH_RELAYD ?? bin("relayd");
+  const node = [process.execPath, ...words(process.env.BENCH_NODE_OPTIONS), program];
+  return await startRelay([...node, ...limit, ...relaydOptions, ...more], place);
 }
 
-function hasPostfix(): boolean {
-  try {
-    execFileSync("postconf", ["-h", "mail_version"], { stdio: "pipe" });
-    return process.getuid?.() === 0;
-  } catch {
-    return false;
-  }
+function words(text = ""): readonly string[] {
+  return text.split(" ").filter((word) => word !== "");
 }
 
 async function startRelay(
-  command: string,
-  first: readonly string[],
+  [command = "", ...first]: readonly string[],
   { directory, sink, mode }: Place,
-): Promise<MailProgram> {
+): Promise<RelayProgram> {
   const spool = join(directory, "spool");
-  mkdirSync(spool);
+  mkdirSync(spool, { recursive: true });
   const [port, admin] = [await freePort(), await freePort()];
   const child = spawn(
     command,
@@ -92,8 +102,11 @@ async function startRelay(
   return {
     port,
     pid: child.pid ?? 0,
+    // It sends only what it is told to.
     hold: async () => await Promise.resolve(),
+    prepareRelease: async () => await Promise.resolve(),
     release: async () => await tell(admin, "forward"),
+    end: async () => await end(child),
     waiting: () => readdirSync(spool).filter((name) => /\.envelope/.test(name)).length,
     async [Symbol.asyncDispose]() {
       await end(child);
@@ -117,97 +130,4 @@ async function tell(port: number, command: string): Promise<void> {
   socket.resume();
   await once(socket, "connect");
   socket.end(`${command}\r\n`);
-}
-
-async function startPostfix({ directory, sink, mode }: Place): Promise<MailProgram> {
-  const port = await freePort();
-  const config = join(directory, "etc");
-  for (const name of ["etc", "queue", "data"]) mkdirSync(join(directory, name));
-  writeFileSync(join(config, "main.cf"), mainCf(directory, sink));
-  writeFileSync(join(config, "master.cf"), masterCf(port));
-  execFileSync("chown", ["postfix", join(directory, "data")]);
-  const postfix = (...args: string[]) => run("postfix", ["-c", config, ...args]);
-  if (mode === "hold") run("postconf", ["-c", config, "-e", "defer_transports=smtp"]);
-  postfix("start");
-  await until(() => canConnect(port));
-  const pid = Number(readFileSync(join(directory, "queue/pid/master.pid"), "latin1").trim());
-  return {
-    port,
-    pid,
-    async hold() {
-      await runLater("postconf", ["-c", config, "-e", "defer_transports=smtp"]);
-      await runLater("postfix", ["-c", config, "reload"]);
-      // What runs by the old settings ends meanwhile.
-      await sleep(2000);
-    },
-    async release() {
-      // Not waiting in one piece: the first message may be at the sink before the last of these ends.
-      await runLater("postconf", ["-c", config, "-e", "defer_transports="]);
-      await runLater("postfix", ["-c", config, "reload"]);
-      await runLater("postqueue", ["-c", config, "-f"]);
-    },
-    waiting: () => countFiles(join(directory, "queue"), ["incoming", "active", "deferred"]),
-    async [Symbol.asyncDispose]() {
-      postfix("stop");
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-function run(command: string, args: readonly string[]): void {
-  execFileSync(command, args, { stdio: "pipe" });
-}
-
-const runLater = promisify(execFile);
-
-function countFiles(queue: string, folders: readonly string[]): number {
-  return folders.reduce((sum, folder) => {
-    const found = readdirSync(join(queue, folder), { withFileTypes: true, recursive: true });
-    return sum + found.filter((one) => one.isFile()).length;
-  }, 0);
-}
-
-/** As Debian sets it up, with everything sent to the smarthost. */
-function mainCf(directory: string, sink: number): string {
-  return [
-    "compatibility_level = 3.6",
-    `queue_directory = ${directory}/queue`,
-    `data_directory = ${directory}/data`,
-    `maillog_file = ${directory}/log`,
-    `maillog_file_prefixes = ${directory}`,
-    "myhostname = bench.test",
-    "mydestination =",
-    "alias_maps =",
-    "inet_interfaces = loopback-only",
-    "inet_protocols = ipv4",
-    "mynetworks = 127.0.0.0/8",
-    `relayhost = [127.0.0.1]:${sink}`,
-    "smtpd_relay_restrictions = permit_mynetworks, reject",
-    "",
-  ].join("\n");
-}
-
-function masterCf(port: number): string {
-  return `127.0.0.1:${port} inet n - n - - smtpd
-postlog unix-dgram n - n - 1 postlogd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-`;
 }

@@ -1,59 +1,80 @@
-/** What is measured: each scenario, one program after the other in every round. */
+/** How each kind of scenario is measured: one program after the other in every round. */
+import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { until } from "../support/relayd.ts";
 import { type Load, openSink, type Sink, send } from "./load.ts";
-import type { MailProgram, Mode, StartProgram } from "./mail-programs.ts";
+import type { MailProgram, StartProgram } from "./mail-programs.ts";
 import { usageOf } from "./processes.ts";
-
-export type Kind = "intake" | "end to end" | "drain";
-
-export interface Scenario extends Load {
-  readonly kind: Kind;
-}
+import type { Scenario } from "./scenario-list.ts";
+import { syncedWrites } from "./synced-writes.ts";
 
 /** One program in one scenario; medians. */
 export interface Figures {
+  /** In a round. */
+  readonly messages: number;
   readonly perSecond: number;
-  readonly cpuMs: number;
-  readonly peakMegabytes: number;
+  /** A message; null for what is no program under test. */
+  readonly cpuMs: number | null;
+  readonly peakMegabytes: number | null;
+  /** Until what was left to do afterwards had reached the disk. */
+  readonly flushMs: number | null;
   readonly rounds: readonly number[];
 }
 
 interface Sample {
-  readonly perSecond: number;
-  readonly cpuMs: number;
+  readonly messages: number;
+  readonly tookMs: number;
+  /** Of all messages. */
+  readonly cpuMs: number | null;
+  readonly peakMegabytes: number | null;
+  readonly flushMs: number | null;
 }
 
 interface Runner extends AsyncDisposable {
   readonly name: string;
-  /** What is measured in one round. */
-  round(load: Load): Promise<Sample>;
-  readonly peakMegabytes: number;
+  round(load: Load, signal: AbortSignal): Promise<Sample>;
 }
 
-/** `rounds` after a warm-up, in which the programs take turns. */
+/** What follows the last reply or delivery is part of the work. */
+const AFTERWARDS_MS = 300;
+/** A program that would need longer for a round gets fewer messages. */
+const ROUND_MS = 15_000;
+const COMPILED: ReadonlySet<string> = new Set(["postfix", "emailrelay"]);
+const COMPILED_WARM_UP = 200;
+const WARM_UP = 2000;
+
+export interface Terms {
+  readonly programs: Readonly<Record<string, StartProgram>>;
+  /** On the measured disk. */
+  readonly directory: string;
+  readonly rounds: number;
+}
+
+/** The raw limits first, then every program; `rounds` after a warm-up, in which they take turns. */
 export async function measure(
   scenario: Scenario,
-  given: {
-    programs: Readonly<Record<string, StartProgram>>;
-    directory: string;
-    rounds: number;
-    warmUp: number;
-  },
+  terms: Terms,
+  signal: AbortSignal,
 ): Promise<Readonly<Record<string, Figures>>> {
-  const { programs, directory, rounds, warmUp } = given;
-  const folder = join(directory, "run");
+  const folder = join(terms.directory, "run");
   mkdirSync(folder, { recursive: true });
   const all: Runner[] = [];
   try {
-    if (scenario.kind !== "drain") all.push(await limit());
-    for (const [name, start] of Object.entries(programs)) {
-      const place = join(folder, name);
-      mkdirSync(place);
-      all.push(await open(name, { start, directory: place, kind: scenario.kind }));
+    all.push(await limit(scenario));
+    for (const [name, start] of Object.entries(terms.programs)) {
+      const directory = join(folder, name);
+      mkdirSync(directory);
+      all.push(await open(name, { start, directory, scenario }));
     }
-    return await inTurns(all, scenario, { rounds, warmUp });
+    const limits = {
+      "synced writes, 1 at a time": await syncedWrites(folder, 1),
+      "synced writes, 32 at a time": await syncedWrites(folder, 32),
+    };
+    const figures = await inTurns(all, { scenario, terms, signal });
+    return { ...figures, ...mapValues(limits, plain) };
   } finally {
     for (const runner of all) await runner[Symbol.asyncDispose]();
   }
@@ -61,58 +82,89 @@ export async function measure(
 
 async function inTurns(
   all: readonly Runner[],
-  scenario: Scenario,
-  { rounds, warmUp }: { rounds: number; warmUp: number },
+  given: { scenario: Scenario; terms: Terms; signal: AbortSignal },
 ): Promise<Readonly<Record<string, Figures>>> {
-  const samples = new Map<string, Sample[]>(all.map(({ name }) => [name, []]));
-  for (let round = warmUp > 0 ? -1 : 0; round < rounds; round++) {
-    const load = round < 0 ? { ...scenario, messages: warmUp } : scenario;
-    for (const runner of all) {
-      const sample = await runner.round(load);
-      if (round >= 0) samples.get(runner.name)?.push(sample);
+  const { scenario, terms, signal } = given;
+  const taking = all.map((runner) => ({ runner, samples: [] as Sample[], most: 0 }));
+  for (const one of taking) {
+    const messages = warmUpOf(one.runner.name, scenario);
+    const { tookMs } = await one.runner.round({ ...scenario, messages }, signal);
+    one.most = Math.max(50, Math.floor((messages / tookMs) * ROUND_MS));
+  }
+  for (let round = 0; round < terms.rounds; round++) {
+    for (const { runner, samples, most } of taking) {
+      const load = { ...scenario, messages: Math.min(scenario.messages, most) };
+      samples.push(await runner.round(load, signal));
     }
   }
-  return Object.fromEntries(
-    all.map((runner) => {
-      const found = samples.get(runner.name) ?? [];
-      const figures = {
-        perSecond: median(found.map((one) => one.perSecond)),
-        cpuMs: median(found.map((one) => one.cpuMs)),
-        peakMegabytes: runner.peakMegabytes,
-        rounds: found.map((one) => one.perSecond),
-      };
-      return [runner.name, figures];
-    }),
-  );
+  return Object.fromEntries(taking.map(({ runner, samples }) => [runner.name, figuresOf(samples)]));
 }
 
-/** smtp-source straight into smtp-sink: nothing can be faster. */
-async function limit(): Promise<Runner> {
-  const sink = await openSink();
+/** Enough for relayd's code to be compiled, whatever the size of a round; the others were compiled before. */
+function warmUpOf(name: string, { messages, distanceMs }: Scenario): number {
+  if (messages <= 500 || distanceMs > 0) return Math.ceil(messages / 2);
+  return COMPILED.has(name) ? COMPILED_WARM_UP : WARM_UP;
+}
+
+function figuresOf(samples: readonly Sample[]): Figures {
+  const rounds = samples.map(({ messages, tookMs }) => (messages / tookMs) * 1000);
   return {
-    name: "limit",
-    peakMegabytes: 0,
-    round: async (load) => ({ perSecond: perSecond(load, await send(sink.port, load)), cpuMs: 0 }),
-    [Symbol.asyncDispose]: async () => sink[Symbol.dispose](),
+    messages: samples[0]?.messages ?? 0,
+    perSecond: median(rounds) ?? 0,
+    cpuMs: median(samples.map((one) => (one.cpuMs === null ? null : one.cpuMs / one.messages))),
+    peakMegabytes: samples.reduce<number | null>(
+      (peak, one) => (one.peakMegabytes === null ? peak : Math.max(peak ?? 0, one.peakMegabytes)),
+      null,
+    ),
+    flushMs: median(samples.map((one) => one.flushMs)),
+    rounds,
+  };
+}
+
+/** smtp-source straight into smtp-sink, as many sessions as the programs have: nothing that waits for each reply can be faster. */
+async function limit(scenario: Scenario): Promise<Runner> {
+  const sink = await openSink(scenario.distanceMs);
+  const far = scenario.distanceMs > 0;
+  // Far away that is how the most careful client does it: one connection, reply by reply.
+  const straight = far ? { sessions: 1, reuse: true } : {};
+  return {
+    name: far ? "one connection, reply by reply" : "smtp-source to smtp-sink",
+    async round(load, signal) {
+      const messages = far ? Math.ceil(load.messages / 10) : load.messages;
+      const tookMs = await send(sink.port, { ...load, ...straight, messages }, signal);
+      return { messages, tookMs, cpuMs: null, peakMegabytes: null, flushMs: null };
+    },
+    [Symbol.asyncDispose]: async () => await Promise.resolve(sink[Symbol.dispose]()),
   };
 }
 
 async function open(
   name: string,
-  given: { start: StartProgram; directory: string; kind: Kind },
+  given: { start: StartProgram; directory: string; scenario: Scenario },
 ): Promise<Runner> {
-  const sink = await openSink();
-  const mode: Mode = given.kind === "end to end" ? "forward" : "hold";
-  const program = await given.start({ directory: given.directory, sink: sink.port, mode });
-  const act = ACTS[given.kind];
+  const { start, directory, scenario } = given;
+  const { kind, distanceMs, connections, relaydOptions } = scenario;
+  const sink = await openSink(distanceMs);
+  const mode = kind === "end to end" ? "forward" : "hold";
+  const place = { directory, sink: sink.port, mode, connections, relaydOptions } as const;
+  const program = await start(place);
   return {
     name,
-    get peakMegabytes() {
-      return usageOf(program.pid).peakMegabytes;
-    },
-    async round(load) {
-      const { tookMs, cpuMs } = await act(program, sink, load);
-      return { perSecond: perSecond(load, tookMs), cpuMs: cpuMs / load.messages };
+    async round(load, signal) {
+      const { began, tookMs } = await ACTS[kind](program, sink, { load, directory, signal });
+      await sleep(AFTERWARDS_MS);
+      const { cpuMs, peakMegabytes } = usageOf(program.pid);
+      const expected = kind === "intake" ? began.waiting + load.messages : 0;
+      await until(
+        () => program.waiting() === expected,
+        () => `${name} has ${program.waiting()} messages in its queue, expected ${expected}`,
+      );
+      const sent = kind === "intake" ? 0 : load.messages;
+      const received = sink.received - began.received;
+      if (received !== sent) throw new Error(`${name} sent ${received} messages, expected ${sent}`);
+      const flushMs = await flush(directory);
+      const used = { cpuMs: cpuMs - began.cpuMs, peakMegabytes, flushMs };
+      return { messages: load.messages, tookMs, ...used };
     },
     async [Symbol.asyncDispose]() {
       await program[Symbol.asyncDispose]();
@@ -121,56 +173,73 @@ async function open(
   };
 }
 
+/** What one program has left to be written must not be written in the turn of the next. */
+export async function flush(directory: string): Promise<number> {
+  const started = performance.now();
+  await promisify(execFile)("sync", ["-f", directory]);
+  return performance.now() - started;
+}
+
+/** When the clock started. */
+interface Began {
+  readonly cpuMs: number;
+  readonly received: number;
+  readonly waiting: number;
+}
+
 type Act = (
   program: MailProgram,
   sink: Sink,
-  load: Load,
-) => Promise<{ tookMs: number; cpuMs: number }>;
+  given: { load: Load; directory: string; signal: AbortSignal },
+) => Promise<{ began: Began; tookMs: number }>;
 
-const ACTS: Readonly<Record<Kind, Act>> = {
-  intake: async (program, _sink, load) => {
-    const before = usageOf(program.pid).cpuMs;
-    const expected = program.waiting() + load.messages;
-    const tookMs = await send(program.port, load);
-    await sleep(300); // What follows the last reply is part of the work.
-    const cpuMs = usageOf(program.pid).cpuMs - before;
-    if (program.waiting() !== expected) {
-      throw new Error(`${program.waiting()} in the queue after ${expected} were accepted`);
-    }
-    return { tookMs, cpuMs };
+const ACTS: Readonly<Record<Scenario["kind"], Act>> = {
+  intake: async (program, sink, { load, signal }) => {
+    const began = begin(program, sink);
+    return { began, tookMs: await send(program.port, load, signal) };
   },
-  "end to end": async (program, sink, load) => {
-    const before = usageOf(program.pid).cpuMs;
-    const expected = sink.received + load.messages;
+  "end to end": async (program, sink, { load, signal }) => {
+    const began = begin(program, sink);
     const started = performance.now();
-    await send(program.port, load);
-    await sink.reaches(expected);
-    const tookMs = performance.now() - started;
-    await sleep(300);
-    return { tookMs, cpuMs: usageOf(program.pid).cpuMs - before };
+    await send(program.port, load, signal);
+    await sink.reaches(began.received + load.messages, signal);
+    return { began, tookMs: performance.now() - started };
   },
-  drain: async (program, sink, load) => {
+  drain: async (program, sink, { load, directory, signal }) => {
     await program.hold();
-    const expected = sink.received + load.messages;
-    await send(program.port, load);
-    await sleep(500);
-    if (sink.received !== expected - load.messages) throw new Error("What was to wait was sent");
-    const before = usageOf(program.pid).cpuMs;
-    // How long a program takes to notice is not its rate: the clock starts with the first message.
-    const first = sink.reaches(expected - load.messages + 1).then(() => performance.now());
-    const [started] = await Promise.all([first, program.release()]);
-    await sink.reaches(expected);
-    const tookMs = performance.now() - started;
-    await sleep(300);
-    return { tookMs, cpuMs: usageOf(program.pid).cpuMs - before };
+    const received = sink.received;
+    await send(program.port, load, signal);
+    await program.prepareRelease();
+    await flush(directory);
+    await sleep(AFTERWARDS_MS);
+    const began = begin(program, sink);
+    if (began.received !== received || began.waiting !== load.messages) {
+      throw new Error(`${began.waiting} of ${load.messages} messages wait to be sent`);
+    }
+    const started = performance.now();
+    await program.release();
+    await sink.reaches(received + load.messages, signal);
+    return { began, tookMs: performance.now() - started };
   },
 };
 
-function perSecond({ messages }: Load, tookMs: number): number {
-  return (messages / tookMs) * 1000;
+function begin(program: MailProgram, sink: Sink): Began {
+  const [waiting, received] = [program.waiting(), sink.received];
+  return { waiting, received, cpuMs: usageOf(program.pid).cpuMs };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+function plain(perSecond: number): Figures {
+  const none = { cpuMs: null, peakMegabytes: null, flushMs: null };
+  return { messages: 0, perSecond, ...none, rounds: [perSecond] };
+}
+
+function mapValues<A, B>(from: Readonly<Record<string, A>>, by: (value: A) => B) {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, by(value)]));
+}
+
+/** Of those that are known; null for none. */
+export function median(values: readonly (number | null)[]): number | null {
+  const sorted = values.filter((one) => one !== null).sort((a, b) => a - b);
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  return low === undefined || high === undefined ? null : (low + high) / 2;
 }

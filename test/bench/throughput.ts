@@ -3,23 +3,33 @@
  * `--only=intake` picks scenarios by their name, `--rounds=N`, `--json=FILE`. docs/performance.md
  * tells what the figures mean.
  */
-import { closeSync, fdatasyncSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { arch, cpus, release } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { BACKLOG, measureBacklog } from "./backlog.ts";
 import { openBenchDisk } from "./bench-disk.ts";
 import { mailPrograms } from "./mail-programs.ts";
-import { type Figures, type Kind, measure, type Scenario } from "./scenarios.ts";
+import { MEMORY, measureMemory } from "./memory.ts";
+import {
+  type Finding,
+  findingText,
+  HEAD,
+  isReached,
+  ratiosOf,
+  reachedOf,
+  tableOf,
+} from "./report.ts";
+import { type Scenario, scenarios } from "./scenario-list.ts";
+import { measure } from "./scenarios.ts";
 
-const SIZES: readonly [name: string, bytes: number][] = [
-  ["1 kB", 1024],
-  ["10 kB", 10 * 1024],
-  ["1 MB", 1024 ** 2],
-];
+const MINUTE_MS = 60_000;
+const QUICK_BYTES = 1.5 * 1024 ** 3;
 
-interface Row {
+interface Job {
   readonly name: string;
-  readonly programs: Readonly<Record<string, Figures>>;
+  readonly mostMs: number;
+  /** What of it goes into the JSON file. */
+  run(directory: string, signal: AbortSignal): Promise<object>;
 }
 
 const { values } = parseArgs({
@@ -30,108 +40,79 @@ const { values } = parseArgs({
     json: { type: "string" },
   },
 });
-const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+const { quick, only } = values;
+const rounds = Number(values.rounds ?? (quick ? 2 : 5));
+const stopped = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => stopped.abort(new Error(`stopped by ${signal}`)));
+}
 await main();
 
 async function main(): Promise<void> {
-  using disk = openBenchDisk();
+  using disk = openBenchDisk(quick ? QUICK_BYTES : undefined);
   say(`${cpus().length} cores, Linux ${release()} ${arch()}, Node ${process.version}`);
   say(`disk: ${disk.kind}`);
-  const syncs = syncedWrites(disk.directory);
-  say(`synced writes of 4 kB, one after the other: ${syncs.toFixed(0)} a second`);
-  say(`medians of ${rounds} rounds: messages a second (CPU ms a message, peak MB)\n`);
-  const rows: Row[] = [];
-  for (const [name, scenario] of scenarios(values.quick)) {
-    if (!name.includes(values.only)) continue;
-    const programs = await measure(scenario, {
-      programs: mailPrograms(),
-      directory: disk.directory,
-      rounds,
-      warmUp: scenario.messages > 500 ? 2000 : Math.ceil(scenario.messages / 2),
-    });
-    rows.push({ name, programs });
-    say(lineOf(name, programs));
+  say(`medians of ${rounds} rounds; CPU ms: a message; MB: peak; then what relayd reaches of it`);
+  say(HEAD);
+  const results: object[] = [];
+  for (const job of jobs().filter(({ name }) => name.includes(only))) {
+    if (stopped.signal.aborted) break;
+    results.push({ name: job.name, ...(await attempt(job, disk.directory)) });
   }
-  const report = { date: new Date().toISOString(), disk: disk.kind, rounds, syncs, rows };
-  const json = JSON.stringify({ ...report, rows: rows.map(withRatios) }, null, 1);
-  if (values.json !== undefined) writeFileSync(values.json, `${json}\n`);
-}
-
-function scenarios(quick: boolean): readonly (readonly [string, Scenario])[] {
-  const all = [...loads(quick)];
-  return all.map((one) => {
-    const size = SIZES.find(([, bytes]) => bytes === one.bytes)?.[0] ?? "";
-    const reuse = one.reuse ? ", reused connections" : "";
-    const how =
-      one.kind === "drain"
-        ? `${one.messages} waiting`
-        : `${one.sessions} session${one.sessions === 1 ? "" : "s"}${reuse}`;
-    return [`${one.kind}, ${size}, ${how}`, one];
-  });
-}
-
-/** A round takes a second or more where it can: shorter ones measure how warm the program is. */
-function* loads(quick: boolean): Generator<Scenario> {
-  const scale = quick ? 1 : 2;
-  const [small, big] = [1024, 1024 ** 2];
-  for (const kind of ["intake", "end to end"] satisfies Kind[]) {
-    for (const sessions of quick ? [10] : [1, 10, 20, 50]) {
-      const messages = (sessions === 1 ? 600 : 1500) * scale;
-      yield { kind, messages, sessions, bytes: small, reuse: false };
-    }
-    if (!quick || kind === "intake") {
-      yield { kind, messages: 1500 * scale, sessions: 10, bytes: small, reuse: true };
-    }
-    if (!quick) yield { kind, messages: 2000, sessions: 10, bytes: 10 * 1024, reuse: false };
-    yield { kind, messages: 60 * scale, sessions: 10, bytes: big, reuse: false };
+  const report = { date: new Date().toISOString(), disk: disk.kind, rounds, results };
+  if (values.json !== undefined) {
+    writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
   }
-  yield { kind: "drain", messages: 2000, sessions: 20, bytes: small, reuse: true };
-  if (quick) return;
-  yield { kind: "drain", messages: 10_000, sessions: 20, bytes: small, reuse: true };
-  yield { kind: "drain", messages: 2000, sessions: 20, bytes: 10 * 1024, reuse: true };
-  yield { kind: "drain", messages: 100, sessions: 10, bytes: big, reuse: true };
 }
 
-function syncedWrites(directory: string): number {
-  const fd = openSync(join(directory, "syncs"), "w");
-  const block = Buffer.alloc(4096);
-  const started = performance.now();
-  let count = 0;
-  for (; performance.now() - started < 1000; count++) {
-    writeSync(fd, block);
-    fdatasyncSync(fd);
+/** What fails or takes too long is told, and the rest is measured. */
+async function attempt(job: Job, directory: string): Promise<object> {
+  const late = AbortSignal.timeout(job.mostMs);
+  try {
+    return await job.run(directory, AbortSignal.any([stopped.signal, late]));
+  } catch (error) {
+    process.exitCode = 1;
+    const why = late.aborted
+      ? `it took more than ${job.mostMs / MINUTE_MS} minutes`
+      : String(error);
+    say(`${job.name}: not measured: ${why}`);
+    return { failed: why };
   }
-  closeSync(fd);
-  return count / ((performance.now() - started) / 1000);
 }
 
-function lineOf(name: string, programs: Row["programs"]): string {
-  const cells = Object.entries(programs).map(([program, figures]) => {
-    const rate = figures.perSecond.toFixed(0).padStart(6);
-    if (program === "limit") return `limit${rate}`;
-    const cpu = figures.cpuMs.toFixed(2);
-    return `${program}${rate} (${cpu}, ${figures.peakMegabytes.toFixed(0)})`;
-  });
-  const ratios = Object.entries(ratiosOf(programs)).map(
-    ([peer, ratio]) => `${ratio.rate.toFixed(2)}x ${peer}`,
-  );
-  return `${name.padEnd(46)} ${[...cells, ...ratios].join("   ")}`;
+function jobs(): readonly Job[] {
+  const each = scenarios(quick).map(jobOf);
+  if (quick) return each;
+  return [
+    ...each,
+    { name: BACKLOG, mostMs: 5 * MINUTE_MS, run: listed(BACKLOG, measureBacklog) },
+    { name: MEMORY, mostMs: MINUTE_MS, run: listed(MEMORY, measureMemory) },
+  ];
 }
 
-function withRatios(row: Row): Row & { readonly ratios: ReturnType<typeof ratiosOf> } {
-  return { ...row, ratios: ratiosOf(row.programs) };
+function jobOf(scenario: Scenario): Job {
+  return {
+    name: scenario.name,
+    mostMs: (quick ? 1 : 4) * MINUTE_MS,
+    async run(directory, signal) {
+      const terms = { programs: mailPrograms(), directory, rounds };
+      const programs = await measure(scenario, terms, signal);
+      say(tableOf(scenario, programs));
+      const goals = reachedOf(scenario.goals, programs);
+      return { programs, ratios: ratiosOf(programs), goals };
+    },
+  };
 }
 
-/** relayd's figures divided by the others'. */
-function ratiosOf(programs: Row["programs"]): Record<string, { rate: number; cpu: number | null }> {
-  const { relayd, ...others } = programs;
-  if (relayd === undefined) return {};
-  const ratios: Record<string, { rate: number; cpu: number | null }> = {};
-  for (const [name, other] of Object.entries(others)) {
-    const cpu = other.cpuMs === 0 ? null : relayd.cpuMs / other.cpuMs;
-    ratios[name] = { rate: relayd.perSecond / other.perSecond, cpu };
-  }
-  return ratios;
+function listed(
+  name: string,
+  find: (directory: string, signal: AbortSignal) => Promise<readonly Finding[]>,
+): Job["run"] {
+  return async (directory, signal) => {
+    const findings = await find(directory, signal);
+    say([name, ...findings.map(findingText)].join("\n"));
+    return { findings: findings.map((one) => ({ ...one, reached: isReached(one) })) };
+  };
 }
 
 function say(line: string): void {
