@@ -63,6 +63,8 @@ export interface Content extends AsyncDisposable {
    * Otherwise every chunk has a buffer of its own.
    */
   bytes(room?: () => Uint8Array): AsyncIterable<Uint8Array>;
+  /** All of it, where it is small or at hand: null where it is not, or not given. Throws SPOOL_IO. */
+  whole?(): Uint8Array | null;
 }
 
 export interface FailureReason {

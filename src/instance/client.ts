@@ -20,7 +20,7 @@ export async function openClient(
   forward: ForwardConfig,
   { journal, isOwnListener, onReloadable }: ClientTerms,
 ): Promise<OpenTransport> {
-  const [{ openTransport }, { Skills }, { openClientTls }, { openClientAccounts }] =
+  const [{ openTransport }, { HostSkills }, { openClientTls }, { openClientAccounts }] =
     await Promise.all([
       import("../smtp/transport.ts"),
       import("../smtp/client-skills.ts"),
@@ -32,7 +32,7 @@ export async function openClient(
   const { secrets, authConfig } = config;
   const accounts = openClientAccounts({ secrets, authConfig, journal, clock, read: readSecret });
   onReloadable(accounts);
-  const skills = new Skills();
+  const skills = new HostSkills();
   return (told) =>
     openTransport({
       ...{ config, recipients, domain, accounts, journal: told, clock, tls, isOwnListener, skills },

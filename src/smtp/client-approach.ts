@@ -9,7 +9,7 @@ import type { Smarthost, TransportSession, Trouble } from "../core/transport.ts"
 import { Dialogue } from "./client-dialogue.ts";
 import { Greeting, type GreetingTerms } from "./client-greeting.ts";
 import { connectionTrouble, type Extensions } from "./client-protocol.ts";
-import type { Skills } from "./client-skills.ts";
+import type { HostSkills } from "./client-skills.ts";
 import { type ClientTlsFiles, secure } from "./client-tls.ts";
 import { connect } from "./connect.ts";
 
@@ -26,7 +26,7 @@ export interface TransportTerms {
   /** To share them between transports; opened from the config when not given. */
   readonly tls?: ClientTlsFiles | null;
   /** To share between transports what is known of hosts; each has its own when not given. */
-  readonly skills?: Skills;
+  readonly skills?: HostSkills;
 }
 
 /** A session that is ready. */

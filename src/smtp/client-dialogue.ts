@@ -320,25 +320,19 @@ export class Dialogue {
     }
     this.#sending = true;
     this.#replies.expect(0);
-    job.upload.send(framing).then(
-      (last) => {
-        if (last !== null) this.#conclude(last);
-      },
-      // Content that cannot be read must not look complete to the peer: no final dot, no next chunk.
-      (error: unknown) => {
-        if (this.#job === job) this.#fail(error);
-      },
-    );
+    job.upload.begin(framing, this.#conclude, (error) => {
+      if (this.#job === job) this.#fail(error);
+    });
   }
 
-  #conclude({ pieces, ended }: LastWords): void {
+  readonly #conclude = ({ pieces, ended }: LastWords): void => {
     this.#sending = false;
     this.#ended = ended;
     this.#concluded = ended;
     const lines = ended && !this.#spoilt ? this.#turns.opening(sizeOf(pieces)) : [];
     if (lines.length === 0) this.#write(pieces, 1);
     else this.#write([...pieces, this.#commands(lines)], 1 + lines.length, "all");
-  }
+  };
 
   /** All of it in one go, and so many replies will come. */
   #write(pieces: readonly Uint8Array[], replies: number, guarded: "last" | "all" = "last"): void {

@@ -18,18 +18,11 @@ const NO_UTF8 = "cannot send utf8 message to non-smtputf8 server";
 const NO_8BIT = "cannot send 8-bit message to 7-bit server";
 const NO_CHUNKING = "cannot send binarymime message to a non-chunking server";
 
-/** Why the message must not be sent to this smarthost; null when it may be. Source: R11. */
-export function unsendable(envelope: Envelope, terms: MailTerms): string | null {
-  if (envelope.toRemote.length === 0) return "no remote recipients";
-  if (![envelope.from, ...envelope.toRemote].every(isSafe) || envelope.toRemote.includes("")) {
-    return "cannot send message with an invalid address in its envelope";
-  }
-  return mismatches(envelope, terms).find(({ strict }) => strict)?.why ?? null;
-}
-
-/** What the smarthost has not offered but gets all the same, as the options want it. */
-export function leniencies(envelope: Envelope, terms: MailTerms): readonly string[] {
-  return mismatches(envelope, terms).map(({ why }) => why);
+/** Why the message must not be sent to any smarthost; null when it may be. Source: R11. */
+export function unsendable({ from, toRemote }: Envelope): string | null {
+  if (toRemote.length === 0) return "no remote recipients";
+  if (isSafe(from) && toRemote.every((one) => one !== "" && isSafe(one))) return null;
+  return "cannot send message with an invalid address in its envelope";
 }
 
 /** Binary content goes in chunks; everything else as DATA. */
@@ -72,12 +65,18 @@ function authParameter(wanted: string, terms: MailTerms): string {
   return decodeXtext(wanted) === null ? "" : wanted;
 }
 
-function mismatches(
+/** What the smarthost has not offered. If it is `strict` the message must not be sent; else it gets it all the same. */
+export interface Objection {
+  readonly why: string;
+  readonly strict: boolean;
+}
+
+export function objections(
   envelope: Envelope,
   { extensions, words }: MailTerms,
-): readonly { readonly why: string; readonly strict: boolean }[] {
-  const found: { why: string; strict: boolean }[] = [];
-  if (needsUtf8(envelope) && !extensions.words.has("SMTPUTF8")) {
+): readonly Objection[] {
+  const found: Objection[] = [];
+  if (!extensions.words.has("SMTPUTF8") && needsUtf8(envelope)) {
     found.push({ why: NO_UTF8, strict: words.smtputf8strict });
   }
   if (envelope.body === "8bit" && !extensions.words.has("8BITMIME")) {
@@ -93,12 +92,12 @@ const canChunk = ({ words }: Extensions): boolean =>
   words.has("CHUNKING") && words.has("BINARYMIME");
 
 /** RFC 6531 3.4: any address that is not ASCII needs the extension, whatever the envelope claims. */
-function needsUtf8(envelope: Envelope): boolean {
-  if (envelope.utf8Mailboxes) return true;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is meant, all of it.
-  const ascii = /^[\x00-\x7f]*$/;
-  return ![envelope.from, ...envelope.toRemote].every((address) => ascii.test(address));
+function needsUtf8({ utf8Mailboxes, from, toRemote }: Envelope): boolean {
+  return utf8Mailboxes || !isAscii(from) || !toRemote.every(isAscii);
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is meant, all of it.
+const isAscii = (address: string): boolean => /^[\x00-\x7f]*$/.test(address);
 
 /**
  * Can stand between "<" and ">" without ending the path or the line: no control character at all,
@@ -106,6 +105,7 @@ function needsUtf8(envelope: Envelope): boolean {
  * and no parameter gets smuggled through an address.
  */
 function isSafe(address: string): boolean {
+  if (/^[\w.+@-]*$/.test(address)) return true;
   if (/[\p{Cc}\u2028\u2029]/u.test(address)) return false;
   return !/[\s<>"]/.test(address.replace(/"(?:[^"\\]|\\.)*"/g, ""));
 }

@@ -11,26 +11,37 @@ const STALL_MS = 5000;
 /** ... and at most this share of the time that any answer may take. */
 const STALL_SHARE = 0.5;
 
+/** Of one host; not yet known when absent. */
 export class Skills {
-  /** By address and skill. */
-  readonly #known = new Map<string, boolean>();
+  readonly #known: { [skill in Skill]?: boolean } = {};
 
   /** True unless it is known that it cannot. */
-  mayHave(address: string, skill: Skill): boolean {
-    return this.#known.get(`${skill} ${address}`) !== false;
+  mayHave(skill: Skill): boolean {
+    return this.#known[skill] !== false;
   }
 
-  has(address: string, skill: Skill): boolean {
-    return this.#known.get(`${skill} ${address}`) === true;
+  has(skill: Skill): boolean {
+    return this.#known[skill] === true;
   }
 
   /** How long an answer is waited for, so that a host that cannot is found out; 0 for as long as it likes. `responseMs` as in the config. */
-  stallMs(address: string, responseMs: number): number {
-    if (this.has(address, "group") && this.has(address, "overlap")) return 0;
+  stallMs(responseMs: number): number {
+    if (this.has("group") && this.has("overlap")) return 0;
     return responseMs > 0 ? Math.min(STALL_MS, responseMs * STALL_SHARE) : STALL_MS;
   }
 
-  note(address: string, skill: Skill, has: boolean): void {
-    this.#known.set(`${skill} ${address}`, has);
+  note(skill: Skill, has: boolean): void {
+    this.#known[skill] = has;
+  }
+}
+
+/** Of every host, by its address: one for all connections. */
+export class HostSkills {
+  readonly #hosts = new Map<string, Skills>();
+
+  of(address: string): Skills {
+    const known = this.#hosts.get(address) ?? new Skills();
+    this.#hosts.set(address, known);
+    return known;
   }
 }

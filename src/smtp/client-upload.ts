@@ -57,6 +57,41 @@ export class Upload {
     return framing === "dot" ? await this.#sendDots() : await this.#sendChunk();
   }
 
+  /**
+   * Does so, at once where the content is at hand. Content that cannot be read must not look complete
+   * to the peer: then there is no final dot, and no next chunk.
+   */
+  begin(
+    framing: "dot" | "chunk",
+    concluded: (last: LastWords) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    let last: LastWords | null;
+    try {
+      last = this.#sendNow(framing);
+    } catch (error) {
+      failed(error);
+      return;
+    }
+    if (last !== null) concluded(last);
+    else {
+      this.send(framing).then((later) => {
+        if (later !== null) concluded(later);
+      }, failed);
+    }
+  }
+
+  /** null where it must be waited for. Throws when the content cannot be read. */
+  #sendNow(framing: "dot" | "chunk"): LastWords | null {
+    const { content } = this.#options;
+    if (framing === "chunk" || content.size > WHOLE_BYTES) return null;
+    const whole = content.whole?.() ?? null;
+    if (whole === null || whole.length !== content.size) return null;
+    const stuffer = new DotStuffer(this.#options.transcript.wanted);
+    stuffer.add(whole);
+    return this.#lastOf(stuffer);
+  }
+
   /** Closes the content where it was left between two chunks. */
   stop(): void {
     this.#stopped = true;
@@ -80,10 +115,16 @@ export class Upload {
       }
       if (this.#stopped) return null;
     }
-    if (this.#stopped) return null;
+    return this.#stopped ? null : this.#lastOf(stuffer);
+  }
+
+  #lastOf(stuffer: DotStuffer): LastWords {
+    const { transcript } = this.#options;
     stuffer.end();
-    transcript.line("tx", `[${stuffer.lines} line(s) of content]`);
-    transcript.line("tx", ".");
+    if (transcript.wanted) {
+      transcript.line("tx", `[${stuffer.lines} line(s) of content]`);
+      transcript.line("tx", ".");
+    }
     return { pieces: stuffer.take(), ended: true };
   }
 

@@ -11,14 +11,14 @@ import type {
 import { Approach, type Live, overdueText, type TransportTerms } from "./client-approach.ts";
 import {
   framing,
-  leniencies,
   type MailTerms,
   mailCommand,
+  objections,
   rcptCommands,
   unsendable,
 } from "./client-mail.ts";
 import { connectionTrouble } from "./client-protocol.ts";
-import { Skills } from "./client-skills.ts";
+import { HostSkills } from "./client-skills.ts";
 import { type ClientTlsFiles, openClientTls } from "./client-tls.ts";
 import { NO_ANSWER, Transaction } from "./client-transaction.ts";
 import type { Held } from "./client-turns.ts";
@@ -33,7 +33,7 @@ export function openTransport(terms: TransportTerms): Transport {
 class SmtpTransport implements Transport {
   readonly #terms: TransportTerms;
   readonly #tls: ClientTlsFiles | null;
-  readonly #skills: Skills;
+  readonly #skills: HostSkills;
   readonly #warned = new Set<string>();
   /** The session that prepare() made; it may have ended since. */
   #live: Live | null = null;
@@ -45,7 +45,7 @@ class SmtpTransport implements Transport {
   constructor(terms: TransportTerms, tls: ClientTlsFiles | null) {
     this.#terms = terms;
     this.#tls = tls;
-    this.#skills = terms.skills ?? new Skills();
+    this.#skills = terms.skills ?? new HostSkills();
   }
 
   get session(): TransportSession | null {
@@ -55,8 +55,8 @@ class SmtpTransport implements Transport {
   get overlaps(): boolean {
     const live = this.#live;
     if (live === null || !live.dialogue.lasts || !this.#pipelines(live)) return false;
-    const { address } = live.to;
-    return this.#skills.has(address, "group") && this.#skills.mayHave(address, "overlap");
+    const skills = this.#skills.of(live.to.address);
+    return skills.has("group") && skills.mayHave("overlap");
   }
 
   withdraw(): void {
@@ -143,9 +143,10 @@ class SmtpTransport implements Transport {
       anonymous: config.anonymous,
       words: config.smtp,
     };
-    const why = unsendable(envelope, terms);
+    const found = objections(envelope, terms);
+    const why = unsendable(envelope) ?? found.find(({ strict }) => strict)?.why ?? null;
     if (why !== null) return why;
-    for (const text of leniencies(envelope, terms)) this.#warnOnce(text);
+    for (const objection of found) this.#warnOnce(objection.why);
     return new Transaction({
       mail: mailCommand(envelope, terms),
       recipients: envelope.toRemote,
@@ -153,21 +154,23 @@ class SmtpTransport implements Transport {
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
       pipelining: this.#pipelines(live),
-      stallMs: this.#skills.stallMs(live.to.address, config.responseTimeoutMs),
+      stallMs: this.#skills.of(live.to.address).stallMs(config.responseTimeoutMs),
     });
   }
 
   #pipelines({ to, extensions }: Live): boolean {
     const wanted = this.#terms.config.smtp.pipelining && extensions.words.has("PIPELINING");
-    return wanted && this.#skills.mayHave(to.address, "group");
+    return wanted && this.#skills.of(to.address).mayHave("group");
   }
 
   /** "cannot" when it turns out just now that the host does not take what it has announced. */
   #learn(address: string, { skill, wasAnswered, receipt }: Transaction): "cannot" | null {
-    if (skill === null || this.#skills.has(address, skill)) return null;
-    if (wasAnswered) this.#skills.note(address, skill, true);
+    if (skill === null) return null;
+    const skills = this.#skills.of(address);
+    if (skills.has(skill)) return null;
+    if (wasAnswered) skills.note(skill, true);
     if (wasAnswered || receipt.kind !== "lost" || !isSilence(receipt.trouble)) return null;
-    this.#skills.note(address, skill, false);
+    skills.note(skill, false);
     return "cannot";
   }
 

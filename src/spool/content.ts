@@ -8,6 +8,8 @@ import { storageError } from "./storage-errors.ts";
 
 /** Bytes read at a time; a message up to this size is read with one call. */
 const CHUNK_BYTES = 256 * 1024;
+/** A message up to this size is read without waiting. */
+const SMALL_BYTES = 64 * 1024;
 
 /** Hard links are fine (filters make them); symbolic links, fifos and the like count as no content. Throws CONTENT_MISSING, SPOOL_IO. */
 export function openContent(disk: Disk, id: MessageId): Content {
@@ -30,6 +32,7 @@ export function knownContent(bytes: Buffer): Content {
     async *bytes() {
       if (bytes.length > 0) yield bytes;
     },
+    whole: () => bytes,
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
@@ -60,6 +63,17 @@ class FileContent implements Content {
     this.#name = name;
     this.size = size;
     this.changedMs = changedMs;
+  }
+
+  whole(): Uint8Array | null {
+    if (this.size > SMALL_BYTES) return null;
+    try {
+      const bytes = this.#file.readAll(this.size);
+      // What has changed meanwhile is read, and complained of, in the other way.
+      return bytes.length === this.size ? bytes : null;
+    } catch (error) {
+      throw storageError(error, "read", this.#name);
+    }
   }
 
   async *bytes(room?: () => Uint8Array): AsyncGenerator<Uint8Array> {
