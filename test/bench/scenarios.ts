@@ -42,6 +42,8 @@ interface Runner extends AsyncDisposable {
 const AFTERWARDS_MS = 300;
 /** A program that would need longer for a round gets fewer messages. */
 const ROUND_MS = 15_000;
+/** Of the slowest way to a far smarthost. */
+const FAR_MESSAGES = 20;
 const COMPILED: ReadonlySet<string> = new Set(["postfix", "emailrelay"]);
 const COMPILED_WARM_UP = 200;
 const WARM_UP = 2000;
@@ -102,8 +104,8 @@ async function inTurns(
 
 /** Enough for relayd's code to be compiled, whatever the size of a round; the others were compiled before. */
 function warmUpOf(name: string, { messages, distanceMs }: Scenario): number {
-  if (messages <= 500 || distanceMs > 0) return Math.ceil(messages / 2);
-  return COMPILED.has(name) ? COMPILED_WARM_UP : WARM_UP;
+  if (COMPILED.has(name)) return Math.min(COMPILED_WARM_UP, Math.ceil(messages / 2));
+  return messages <= 500 || distanceMs > 0 ? Math.ceil(messages / 2) : WARM_UP;
 }
 
 function figuresOf(samples: readonly Sample[]): Figures {
@@ -130,7 +132,7 @@ async function limit(scenario: Scenario): Promise<Runner> {
   return {
     name: far ? "one connection, reply by reply" : "smtp-source to smtp-sink",
     async round(load, signal) {
-      const messages = far ? Math.ceil(load.messages / 10) : load.messages;
+      const messages = far ? Math.min(FAR_MESSAGES, load.messages) : load.messages;
       const tookMs = await send(sink.port, { ...load, ...straight, messages }, signal);
       return { messages, tookMs, cpuMs: null, peakMegabytes: null, flushMs: null };
     },
