@@ -44,7 +44,8 @@ const DEMAND = 32;
 const CHECKPOINT_MS = 5000;
 /** A removal is told to the disk within this, if no commit takes it along. */
 const DONE_MS = 1000;
-
+/** Turns of the event loop before a sync. */
+const GATHER_TURNS = 16;
 /** Of a segment, kept from what one batch may fill. */
 const DONE_SHARE = 1 / 16;
 
@@ -175,9 +176,8 @@ export class CommitJournal {
 
   /** One batch at a time: those who come meanwhile share the next one. */
   async #writeAll(): Promise<void> {
-    // Whoever was read in the same turn of the event loop is taken along.
-    await new Promise(setImmediate);
     while (this.#rotate || this.#batch.records.length > 0) {
+      await gather();
       if (this.#rotate || !this.#fits()) await this.#turn();
       const batch = this.#batch;
       this.#batch = newBatch();
@@ -294,6 +294,14 @@ export class CommitJournal {
     };
     clock.sleep(ms, this.#stop.signal).then(ring, ring);
   }
+}
+
+/**
+ * Whoever is about to have sent a message is taken along: a sync costs more than waiting for them. Where
+ * nothing happens meanwhile, these turns of the event loop take no time.
+ */
+async function gather(): Promise<void> {
+  for (let turn = 0; turn < GATHER_TURNS; turn++) await new Promise(setImmediate);
 }
 
 function newBatch(): Batch {
