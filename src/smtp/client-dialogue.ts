@@ -185,7 +185,8 @@ export class Dialogue {
     this.#patience.greeted();
     const passed = this.#turns.passed();
     if (passed === "none") this.#perform(job.conversation.reply(reply, this.#ended));
-    else if (reply.code === 421) this.#lose(unexpected(reply));
+    // 354: whatever is said now would be taken for content.
+    else if (reply.code === 421 || reply.code === 354) this.#lose(unexpected(reply));
     else if (passed !== null) this.#perform(passed);
   }
 

@@ -3,8 +3,8 @@
  * more than one command comes at a time. Until they have answered once they are waited for only so long.
  */
 
-/** "group": MAIL and RCPT together. "overlap": those together with the content before them. */
-export type Skill = "group" | "overlap";
+/** "group": MAIL and RCPT together. "overlap": those together with the content before them. "eager": DATA with them. */
+export type Skill = "group" | "overlap" | "eager";
 
 /** Milliseconds between two answers, at most ... */
 const STALL_MS = 5000;
@@ -14,6 +14,8 @@ const STALL_SHARE = 0.5;
 /** Of one host; not yet known when absent. */
 export class Skills {
   readonly #known: { [skill in Skill]?: boolean } = {};
+  /** What was last sent there was taken, and the next message probably will be. */
+  isWilling = false;
 
   /** True unless it is known that it cannot. */
   mayHave(skill: Skill): boolean {
@@ -26,7 +28,7 @@ export class Skills {
 
   /** How long an answer is waited for, so that a host that cannot is found out; 0 for as long as it likes. `responseMs` as in the config. */
   stallMs(responseMs: number): number {
-    if (this.has("group") && this.has("overlap")) return 0;
+    if (this.has("group") && this.has("overlap") && this.has("eager")) return 0;
     return responseMs > 0 ? Math.min(STALL_MS, responseMs * STALL_SHARE) : STALL_MS;
   }
 

@@ -25,6 +25,8 @@ export interface TransactionTerms {
   readonly framing: "dot" | "chunk";
   /** MAIL and every RCPT in one write. */
   readonly pipelining: boolean;
+  /** And DATA with them, where there is but one recipient: then a refusal leaves nothing to be sent. */
+  readonly eager?: boolean;
   /** So many milliseconds a peer may let pass between two answers of those; 0 for as long as it likes. */
   readonly stallMs?: number;
 }
@@ -39,6 +41,7 @@ export class Transaction implements Conversation {
   #awaits: "mail" | "rcpt" | "data" | "content" | "rset" = "mail";
   /** Recipients that have been answered. */
   #answered = 0;
+  #dataAnswered = false;
   /** Its first commands were said before its turn. */
   #early = false;
   #accepted = 0;
@@ -59,19 +62,30 @@ export class Transaction implements Conversation {
     return this.#receipt ?? { kind: "lost", trouble, unknown: true };
   }
 
-  /** True when MAIL and every RCPT were answered. */
+  /** True when all was answered that was said in one go. */
   get wasAnswered(): boolean {
+    if (this.#isEager && !this.#dataAnswered) return false;
     return this.#answered === this.#terms.recipients.length;
   }
 
+  get #isEager(): boolean {
+    const { recipients, framing, pipelining, eager = false } = this.#terms;
+    return pipelining && eager && recipients.length === 1 && framing === "dot";
+  }
+
   start(): Step {
-    const { mail, rcpt, pipelining } = this.#terms;
-    return pipelining ? say(mail, ...rcpt) : say(mail);
+    const { mail, pipelining } = this.#terms;
+    return pipelining ? say(...this.#group()) : say(mail);
   }
 
   opening(): readonly Line[] {
-    const { mail, rcpt, pipelining } = this.#terms;
-    return pipelining ? [mail, ...rcpt].map((text) => ({ text, shown: text })) : [];
+    if (!this.#terms.pipelining) return [];
+    return this.#group().map((text) => ({ text, shown: text }));
+  }
+
+  #group(): readonly string[] {
+    const { mail, rcpt } = this.#terms;
+    return this.#isEager ? [mail, ...rcpt, "DATA"] : [mail, ...rcpt];
   }
 
   opened(): Step {
@@ -79,10 +93,12 @@ export class Transaction implements Conversation {
     return this.#listen();
   }
 
-  /** What a host needs to understand the way in which it begins; null: nothing out of the ordinary. */
-  get skill(): Skill | null {
-    if (!this.#terms.pipelining) return null;
-    return this.#early ? "overlap" : "group";
+  /** What a host needs to understand the way in which it begins. */
+  get skills(): readonly Skill[] {
+    if (!this.#terms.pipelining) return [];
+    const skills: Skill[] = [this.#early ? "overlap" : "group"];
+    if (this.#isEager) skills.push("eager");
+    return skills;
   }
 
   reply(reply: Reply, ended: boolean): Step {
@@ -157,6 +173,7 @@ export class Transaction implements Conversation {
   }
 
   #afterRecipients(): Step {
+    if (this.#isEager) return this.#awaitData();
     if (this.#refusal !== null) {
       return this.#accepted > 0 ? this.#reset() : this.#finish(this.#refusal, false);
     }
@@ -170,13 +187,32 @@ export class Transaction implements Conversation {
     return say("DATA");
   }
 
+  /** It is on its way already. */
+  #awaitData(): Step {
+    if (this.#accepted === 0) {
+      this.#refusal ??= this.#refused("rcpt", worst(this.#rejected), false);
+    }
+    this.#awaits = "data";
+    return this.#listen();
+  }
+
   #afterData(reply: Reply): Step {
+    this.#dataAnswered = true;
+    if (this.#refusal !== null) return this.#afterVainData(this.#refusal, reply);
     if (reply.code === 354) return this.#content();
     // Any other 2yz or 3yz: the two sides no longer agree where they are. To go on would send the
     // content as commands.
     if (!isRefusal(reply)) return this.#fatal(reply, false);
     this.#refusal = this.#refused("data", reply, false);
     return this.#reset();
+  }
+
+  /** Content without recipients is not sent, not even the dot at its end: somebody might take it for a message. */
+  #afterVainData(refusal: Refused, reply: Reply): Step {
+    if (!isRefusal(reply)) return this.#finish({ ...refusal, ended: true }, true);
+    return refusal.step === "mail" && this.#accepted === 0
+      ? this.#finish(refusal, false)
+      : this.#reset();
   }
 
   #content(): Step {

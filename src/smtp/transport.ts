@@ -147,6 +147,7 @@ class SmtpTransport implements Transport {
     const why = unsendable(envelope) ?? found.find(({ strict }) => strict)?.why ?? null;
     if (why !== null) return why;
     for (const objection of found) this.#warnOnce(objection.why);
+    const host = this.#skills.of(live.to.address);
     return new Transaction({
       mail: mailCommand(envelope, terms),
       recipients: envelope.toRemote,
@@ -154,7 +155,9 @@ class SmtpTransport implements Transport {
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
       pipelining: this.#pipelines(live),
-      stallMs: this.#skills.of(live.to.address).stallMs(config.responseTimeoutMs),
+      // Where something was refused lately, the recipients' answers are waited for.
+      eager: host.isWilling && host.mayHave("eager"),
+      stallMs: host.stallMs(config.responseTimeoutMs),
     });
   }
 
@@ -164,14 +167,14 @@ class SmtpTransport implements Transport {
   }
 
   /** "cannot" when it turns out just now that the host does not take what it has announced. */
-  #learn(address: string, { skill, wasAnswered, receipt }: Transaction): "cannot" | null {
-    if (skill === null) return null;
-    const skills = this.#skills.of(address);
-    if (skills.has(skill)) return null;
-    if (wasAnswered) skills.note(skill, true);
-    if (wasAnswered || receipt.kind !== "lost" || !isSilence(receipt.trouble)) return null;
-    skills.note(skill, false);
-    return "cannot";
+  #learn(address: string, { skills, wasAnswered, receipt }: Transaction): "cannot" | null {
+    const host = this.#skills.of(address);
+    host.isWilling = receipt.kind === "accepted" && receipt.rejected.length === 0;
+    const unproven = skills.filter((skill) => !host.has(skill));
+    if (unproven.length === 0) return null;
+    const isSilent = receipt.kind === "lost" && isSilence(receipt.trouble);
+    if (wasAnswered || isSilent) for (const skill of unproven) host.note(skill, wasAnswered);
+    return isSilent && !wasAnswered ? "cannot" : null;
   }
 
   /** E-MailRelay names the connection with every message, not only with its first. */

@@ -35,19 +35,32 @@ async function first(peer: PeerConnection): Promise<void> {
   peer.say("250 one");
 }
 
-/** Takes two messages after the first; resolves when the content of "a", and "b" behind it, have come. */
+/** Takes two messages after the first; resolves when the content of "a", and the commands of "b" behind it, have come. */
 async function pair(peer: PeerConnection): Promise<void> {
   await first(peer);
   await peer.answer("MAIL FROM:<a@from.test>", "250 from");
   await peer.answer("RCPT TO:<a@to.test>", "250 to");
   await peer.answer("DATA", "354 go");
   await peer.content();
+  await opening(peer);
+}
+
+async function opening(peer: PeerConnection): Promise<void> {
   await peer.expect("MAIL FROM:<b@from.test>");
   await peer.expect("RCPT TO:<b@to.test>");
+  await peer.expect("DATA");
+}
+
+async function again(peer: PeerConnection): Promise<void> {
+  await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+  await peer.answer("RCPT TO:<b@to.test>", "250 to");
+  // After trouble nothing is said before the recipients are known.
+  assert.equal(peer.rest, "");
+  await peer.answer("DATA", "354 go");
+  await rest(peer);
 }
 
 async function rest(peer: PeerConnection): Promise<void> {
-  await peer.answer("DATA", "354 go");
   assert.equal(await peer.content(), "Subject: b\r\n");
   peer.say("250 b");
 }
@@ -67,10 +80,10 @@ async function sent(script: PeerScript, how: typeof config = config) {
   return { a, b, overlaps, connections: peer.connections, log: client.log };
 }
 
-test("MAIL and RCPT of the next message come with the content of the one before", async () => {
+test("the commands of the next message come with the content of the one before", async () => {
   const { a, b, connections } = await sent(async (peer) => {
     await pair(peer);
-    peer.say("250 a", "250 from", "250 to");
+    peer.say("250 a", "250 from", "250 to", "354 go");
     await rest(peer);
   });
   assert.equal(a?.kind === "accepted" && a.reply.text, "a");
@@ -87,9 +100,8 @@ test("a message that is handed over while the one before waits for its answer is
     await first(one);
     await one.message();
     waits();
-    await one.expect("MAIL FROM:<b@from.test>");
-    await one.expect("RCPT TO:<b@to.test>");
-    one.say("250 a", "250 from", "250 to");
+    await opening(one);
+    one.say("250 a", "250 from", "250 to", "354 go");
     await rest(one);
   });
   await using client = testClient({ config });
@@ -105,10 +117,10 @@ test("content that is refused takes the message behind it along no further than 
   const { a, b, connections } = await sent(async (peer) => {
     await pair(peer);
     // As a host answers that has kept the transaction of what it has refused.
-    peer.say("554 no", "503 nested", "250 to");
+    peer.say("554 no", "503 nested", "250 to", "503 no sender");
     await peer.answer("RSET", "250 reset");
-    await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-    await peer.answer("RCPT TO:<b@to.test>", "250 to");
+    await opening(peer);
+    peer.say("250 from", "250 to", "354 go");
     await rest(peer);
   });
   assert.equal(a?.kind === "refused" && a.step, "content");
@@ -119,7 +131,7 @@ test("content that is refused takes the message behind it along no further than 
 test("a refused recipient of the message behind is its own affair", async () => {
   const { a, b } = await sent(async (peer) => {
     await pair(peer);
-    peer.say("250 a", "250 from", "550 nobody");
+    peer.say("250 a", "250 from", "550 nobody", "503 no recipients");
     await peer.answer("RSET", "250 reset");
     await peer.expect("QUIT");
   });
@@ -127,13 +139,55 @@ test("a refused recipient of the message behind is its own affair", async () => 
   assert.equal(b?.kind === "refused" && b.step, "rcpt");
 });
 
+test("a host that asks for content though it has refused the only recipient gets none, not even its end", async () => {
+  const { a, b } = await sent(async (peer) => {
+    await pair(peer);
+    peer.say("250 a", "250 from", "550 nobody", "354 go");
+    await peer.gone();
+    assert.equal(peer.rest, "");
+  });
+  assert.equal(a?.kind, "accepted");
+  assert.equal(b?.kind === "refused" && b.reply.text, "nobody");
+});
+
+test("a host that asks for the next content after it has refused one does not get it there", async () => {
+  const { a, b, connections } = await sent(async (peer, index) => {
+    if (index > 0) {
+      await peer.greet("PIPELINING");
+      await again(peer);
+      return;
+    }
+    await pair(peer);
+    peer.say("554 no", "250 from", "250 to", "354 go");
+    await peer.gone();
+    assert.equal(peer.rest, "");
+  });
+  assert.equal(a?.kind === "refused" && a.reply.text, "no");
+  assert.equal(b?.kind, "accepted");
+  assert.equal(connections, 2);
+});
+
+test("with several recipients DATA waits until it is known which of them are refused", async () => {
+  await using peer = await SmtpPeer.listen(async (one) => {
+    await first(one);
+    await one.answer(/^MAIL/, "250 from");
+    await one.answer("RCPT TO:<x@to.test>", "250 to");
+    await one.answer("RCPT TO:<y@to.test>", "550 nobody");
+    assert.equal(one.rest, "");
+    await one.answer("RSET", "250 reset");
+  });
+  await using client = testClient({ config });
+  await ready(client.transport, peer);
+  await give(client.transport, "one");
+  const receipt = await give(client.transport, "two", ["x", "y"]);
+  assert.equal(receipt?.kind === "refused" && receipt.step, "rcpt");
+});
+
 test("a connection that is lost with the answer to the content costs the message behind nothing", async () => {
   const { a, b, connections, overlaps } = await sent(async (peer, index) => {
     if (index > 0) {
       await peer.greet("PIPELINING");
-      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-      await peer.answer("RCPT TO:<b@to.test>", "250 to");
-      await rest(peer);
+      await again(peer);
       return;
     }
     await pair(peer);
@@ -150,9 +204,7 @@ test("421 instead of an answer to the content costs the message behind nothing",
   const { a, b, connections } = await sent(async (peer, index) => {
     if (index > 0) {
       await peer.greet("PIPELINING");
-      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-      await peer.answer("RCPT TO:<b@to.test>", "250 to");
-      await rest(peer);
+      await again(peer);
       return;
     }
     await pair(peer);
@@ -173,8 +225,8 @@ test("answers that come before the content has been answered are not taken for o
       return;
     }
     await pair(peer);
-    // Four answers where three are due: the two sides no longer agree where they are.
-    peer.say("250 a", "250 from", "250 to", "354 go");
+    // Five answers where four are due: the two sides no longer agree where they are.
+    peer.say("250 a", "250 from", "250 to", "354 go", "250 b");
     await peer.gone();
     assert.doesNotMatch(peer.rest, /Subject/);
   });
@@ -195,7 +247,7 @@ test("a message that waits behind a slow one is given back, and nothing of it is
     await pair(one);
     begun();
     await wanted;
-    one.say("250 a", "250 from", "250 to");
+    one.say("250 a", "250 from", "250 to", "354 go");
     // Its commands were said: nothing else may come after them.
     await one.gone();
     assert.equal(one.rest, "");
@@ -266,9 +318,7 @@ test("a host that throws away what comes behind the content gets nothing there a
   const { a, b, overlaps, connections } = await sent(async (peer, index) => {
     if (index > 0) {
       await peer.greet("PIPELINING");
-      await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-      await peer.answer("RCPT TO:<b@to.test>", "250 to");
-      await rest(peer);
+      await again(peer);
       return;
     }
     await pair(peer);
