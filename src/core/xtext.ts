@@ -18,6 +18,7 @@ const PLAIN = /^[!-*,-<>-~]*$/;
 
 /** The decoded text, or null when a "+" does not start a hex pair or a byte is not printable ASCII. */
 export function decodeXtext(text: string): string | null {
+  if (PLAIN.test(text)) return text;
   return decodeXtextBytes(text)?.toString("utf8") ?? null;
 }
 

@@ -100,11 +100,15 @@ export function copyIfUsual(envelope: Envelope): Envelope | null {
 
 /** ASCII that is no control character, without blanks at its ends. */
 function isUsual(value: string): boolean {
+  return isPlain(value) && !value.startsWith(" ") && !value.endsWith(" ");
+}
+
+function isPlain(value: string): boolean {
   for (let at = 0; at < value.length; at++) {
     const code = value.charCodeAt(at);
     if (code < 0x20 || code >= 0x7f) return false;
   }
-  return !value.startsWith(" ") && !value.endsWith(" ");
+  return true;
 }
 
 function isUsualXtext(value: string): boolean {
@@ -209,6 +213,7 @@ class FieldReader {
     const rest = first.slice(start.length);
     if (rest !== "" && !rest.startsWith(" ")) return null;
     this.#at += 1;
+    if (isPlain(rest) && !isFolded(this.#lines[this.#at])) return rest.trim();
     const certificate = name === "ClientCertificate";
     const value = [rest, ...this.#continuations(certificate)].join(certificate ? "\n" : "");
     return this.#checked(name, value.replace(/^[ \t]+|[ \t\r\n]+$/g, ""));
@@ -219,7 +224,7 @@ class FieldReader {
     const found: string[] = [];
     for (;;) {
       const line = this.#lines[this.#at];
-      if (line === undefined || !/^[ \t]/.test(line)) return found;
+      if (line === undefined || !isFolded(line)) return found;
       this.#at += 1;
       found.push(certificate ? line.slice(1) : ` ${line.slice(1)}`);
     }
@@ -236,6 +241,11 @@ class FieldReader {
     }
     return value;
   }
+}
+
+/** It goes on with the line before. */
+function isFolded(line: string | undefined): boolean {
+  return line?.startsWith(" ") === true || line?.startsWith("\t") === true;
 }
 
 function fromBytes(latin1: string): string {

@@ -58,7 +58,7 @@ export function scenarios(quick: boolean): readonly Scenario[] {
         drain(1000, 10 * KB),
         drain(100, MB),
         farDrain(400),
-        farDrain(400, { relaydOptions: ["--client-smtp-config=+pipelining"] }),
+        farDrain(400, { relaydOptions: ["--client-smtp-config=-pipelining"] }),
       ];
 }
 

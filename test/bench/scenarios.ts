@@ -46,7 +46,7 @@ const ROUND_MS = 15_000;
 const FAR_MESSAGES = 20;
 const COMPILED: ReadonlySet<string> = new Set(["postfix", "emailrelay"]);
 const COMPILED_WARM_UP = 200;
-const WARM_UP = 2000;
+const WARM_UP = 5000;
 
 export interface Terms {
   readonly programs: Readonly<Record<string, StartProgram>>;
