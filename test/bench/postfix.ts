@@ -12,6 +12,7 @@ import {
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { freePort } from "../support/catcher.ts";
+import { SERVICES } from "../support/postfix.ts";
 import { canConnect, until } from "../support/relayd.ts";
 import type { MailProgram, Place } from "./mail-programs.ts";
 import { childrenNamed } from "./processes.ts";
@@ -115,25 +116,5 @@ function mainCf({ directory, sink, connections }: Place, more: readonly string[]
 
 function masterCf(port: number): string {
   return `127.0.0.1:${port} inet n - n - - smtpd
-postlog unix-dgram n - n - 1 postlogd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-`;
+pickup unix n - n 60 1 pickup${SERVICES}`;
 }

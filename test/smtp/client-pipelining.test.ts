@@ -65,6 +65,15 @@ async function rest(peer: PeerConnection): Promise<void> {
   peer.say("250 b");
 }
 
+/** What the script does to the first connection; the second one takes "b" from the start. */
+function secondTakesB(script: (peer: PeerConnection) => Promise<void>): PeerScript {
+  return async (peer, index) => {
+    if (index === 0) return await script(peer);
+    await peer.greet("PIPELINING");
+    await again(peer);
+  };
+}
+
 /** What becomes of "a" and "b", when "b" is handed over while "a" is on its way. */
 async function sent(script: PeerScript, how: typeof config = config) {
   await using peer = await SmtpPeer.listen(script);
@@ -151,17 +160,14 @@ test("a host that asks for content though it has refused the only recipient gets
 });
 
 test("a host that asks for the next content after it has refused one does not get it there", async () => {
-  const { a, b, connections } = await sent(async (peer, index) => {
-    if (index > 0) {
-      await peer.greet("PIPELINING");
-      await again(peer);
-      return;
-    }
-    await pair(peer);
-    peer.say("554 no", "250 from", "250 to", "354 go");
-    await peer.gone();
-    assert.equal(peer.rest, "");
-  });
+  const { a, b, connections } = await sent(
+    secondTakesB(async (peer) => {
+      await pair(peer);
+      peer.say("554 no", "250 from", "250 to", "354 go");
+      await peer.gone();
+      assert.equal(peer.rest, "");
+    }),
+  );
   assert.equal(a?.kind === "refused" && a.reply.text, "no");
   assert.equal(b?.kind, "accepted");
   assert.equal(connections, 2);
@@ -184,15 +190,12 @@ test("with several recipients DATA waits until it is known which of them are ref
 });
 
 test("a connection that is lost with the answer to the content costs the message behind nothing", async () => {
-  const { a, b, connections, overlaps } = await sent(async (peer, index) => {
-    if (index > 0) {
-      await peer.greet("PIPELINING");
-      await again(peer);
-      return;
-    }
-    await pair(peer);
-    peer.close();
-  });
+  const { a, b, connections, overlaps } = await sent(
+    secondTakesB(async (peer) => {
+      await pair(peer);
+      peer.close();
+    }),
+  );
   assert.ok(a?.kind === "lost" && a.unknown);
   assert.equal(b?.kind, "accepted");
   assert.equal(connections, 2);
@@ -201,16 +204,13 @@ test("a connection that is lost with the answer to the content costs the message
 });
 
 test("421 instead of an answer to the content costs the message behind nothing", async () => {
-  const { a, b, connections } = await sent(async (peer, index) => {
-    if (index > 0) {
-      await peer.greet("PIPELINING");
-      await again(peer);
-      return;
-    }
-    await pair(peer);
-    peer.say("421 going down");
-    peer.close();
-  });
+  const { a, b, connections } = await sent(
+    secondTakesB(async (peer) => {
+      await pair(peer);
+      peer.say("421 going down");
+      peer.close();
+    }),
+  );
   assert.equal(a?.kind === "lost" && a.trouble.reply?.code, 421);
   assert.equal(b?.kind, "accepted");
   assert.equal(connections, 2);
@@ -315,16 +315,14 @@ test("a host that closes when it hears two commands at a time gets one at a time
 });
 
 test("a host that throws away what comes behind the content gets nothing there any more", async () => {
-  const { a, b, overlaps, connections } = await sent(async (peer, index) => {
-    if (index > 0) {
-      await peer.greet("PIPELINING");
-      await again(peer);
-      return;
-    }
-    await pair(peer);
-    peer.say("250 a");
-    await peer.gone();
-  }, hasty);
+  const { a, b, overlaps, connections } = await sent(
+    secondTakesB(async (peer) => {
+      await pair(peer);
+      peer.say("250 a");
+      await peer.gone();
+    }),
+    hasty,
+  );
   assert.equal(a?.kind, "accepted");
   assert.equal(b?.kind, "accepted");
   assert.equal(overlaps, false);

@@ -43,7 +43,7 @@ export async function startPostfix<Name extends string>(
   const services = names.map((name) =>
     smtpd(ports.get(name) ?? 0, options.listeners[name] as readonly string[]),
   );
-  writeFileSync(join(config, "master.cf"), [...services, MASTER_CF].join("\n"));
+  writeFileSync(join(config, "master.cf"), [...services, SERVICES].join("\n"));
   writeFileSync(log, "");
   const owned = await runPeer("chown", ["postfix", join(directory, "data")]);
   assert.equal(owned.code, 0, owned.stderr);
@@ -113,7 +113,8 @@ function smtpd(port: number, settings: readonly string[]): string {
   return `127.0.0.1:${port} inet n - n - - smtpd${words}`;
 }
 
-const MASTER_CF = `
+/** The services of master.cf that deliver mail, as Debian has them, without chroot. */
+export const SERVICES = `
 postlog unix-dgram n - n - 1 postlogd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
