@@ -19,13 +19,13 @@ export interface Transport extends AsyncDisposable {
    */
   prepare(to: Smarthost, signal: AbortSignal): Promise<Trouble | null>;
   /**
-   * Sends one message on the session that `prepare` made. Where `overlaps` is true a second one may
-   * be handed over meanwhile, with the same signal; null when that was withdrawn.
+   * Sends one message on the session that `prepare` made. Where `overlaps` is true more may be
+   * handed over meanwhile, with the same signal; null for one that was withdrawn.
    */
   send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt | null>;
-  /** True while a second message may be handed over: it is sent together with the end of the first. */
+  /** True while more than one message may be handed over: the next is sent together with the end of the one before it. */
   readonly overlaps: boolean;
-  /** Gives back the message that waits behind another one; the smarthost has taken no notice of it. */
+  /** Gives back the messages that wait behind another one; the smarthost has taken no notice of them. */
   withdraw(): void;
   /** What the session is, for the log; null when there is none. */
   readonly session: TransportSession | null;

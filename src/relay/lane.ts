@@ -10,6 +10,11 @@ import type { Outbound, Routed } from "./journey.ts";
 const MAX_WAITING = 100;
 /** With so many messages to come for each connection, another one is worth its while. */
 const MANY = 50;
+/**
+ * Messages in hand of one connection at a time: one whose content is to be answered, one whose commands are,
+ * and one whose commands are to be said together with the content of that one.
+ */
+const AHEAD = 3;
 /** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 
@@ -116,7 +121,10 @@ export class Lane {
   }
 
   #mayOverlap(worker: Worker): boolean {
-    if (!this.#options.overlaps || this.#hasAlternatives || worker.inHand !== 1) return false;
+    const { inHand } = worker;
+    if (!this.#options.overlaps || this.#hasAlternatives || inHand < 1 || inHand >= AHEAD) {
+      return false;
+    }
     return worker.kept?.transport.overlaps === true && !this.#isSlow(worker);
   }
 
@@ -190,11 +198,11 @@ export class Lane {
     };
   }
 
-  /** A message that waits behind a slow one goes another way. */
+  /** Messages that wait behind a slow one go another way. */
   #hurry(): void {
-    const pairs = this.#workers.filter(({ inHand }) => inHand > 1);
-    for (const worker of pairs) if (this.#isSlow(worker)) worker.kept?.transport.withdraw();
-    if (pairs.length > 0 && !this.#closing.signal.aborted) this.#tick();
+    const ahead = this.#workers.filter(({ inHand }) => inHand > 1);
+    for (const worker of ahead) if (this.#isSlow(worker)) worker.kept?.transport.withdraw();
+    if (ahead.length > 0 && !this.#closing.signal.aborted) this.#tick();
   }
 
   #happened(): void {
@@ -224,7 +232,7 @@ export class Lane {
 }
 
 interface Worker {
-  /** Messages: two, when the second is on its way before the first has been answered. */
+  /** Messages: more than one, when the next is on its way before the first has been answered. */
   inHand: number;
   /** Monotonic milliseconds: when it began with the first of them. */
   since: number;

@@ -25,8 +25,8 @@ export interface TransactionTerms {
   readonly framing: "dot" | "chunk";
   /** MAIL and every RCPT in one write. */
   readonly pipelining: boolean;
-  /** And DATA with them, where there is but one recipient: then a refusal leaves nothing to be sent. */
-  readonly eager?: boolean;
+  /** And DATA with them, where there is but one recipient: then a refusal leaves nothing to be sent. Asked when it begins. */
+  readonly eager?: () => boolean;
   /** So many milliseconds a peer may let pass between two answers of those; 0 for as long as it likes. */
   readonly stallMs?: number;
 }
@@ -42,6 +42,8 @@ export class Transaction implements Conversation {
   /** Recipients that have been answered. */
   #answered = 0;
   #dataAnswered = false;
+  /** DATA was said with the recipient. */
+  #isEager = false;
   /** Its first commands were said before its turn. */
   #early = false;
   #accepted = 0;
@@ -68,11 +70,6 @@ export class Transaction implements Conversation {
     return this.#answered === this.#terms.recipients.length;
   }
 
-  get #isEager(): boolean {
-    const { recipients, framing, pipelining, eager = false } = this.#terms;
-    return pipelining && eager && recipients.length === 1 && framing === "dot";
-  }
-
   start(): Step {
     const { mail, pipelining } = this.#terms;
     return pipelining ? say(...this.#group()) : say(mail);
@@ -84,7 +81,8 @@ export class Transaction implements Conversation {
   }
 
   #group(): readonly string[] {
-    const { mail, rcpt } = this.#terms;
+    const { mail, rcpt, recipients, framing, eager } = this.#terms;
+    this.#isEager = recipients.length === 1 && framing === "dot" && eager?.() === true;
     return this.#isEager ? [mail, ...rcpt, "DATA"] : [mail, ...rcpt];
   }
 

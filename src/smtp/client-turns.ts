@@ -61,10 +61,11 @@ export class Turns {
 
   /** What the next one may say now, in the same write as so many bytes; it counts as said. */
   opening(bytes: number): readonly Line[] {
+    if (this.busy) return [];
     const lines = this.#waiting[0]?.conversation.opening?.() ?? [];
     let size = bytes;
     for (const { text } of lines) size += text.length + 2;
-    if (this.busy || size > TOGETHER_BYTES) return [];
+    if (size > TOGETHER_BYTES) return [];
     this.#said = lines.length;
     return lines;
   }

@@ -156,7 +156,7 @@ class SmtpTransport implements Transport {
       framing: framing(envelope, live.extensions),
       pipelining: this.#pipelines(live),
       // Where something was refused lately, the recipients' answers are waited for.
-      eager: host.isWilling && host.mayHave("eager"),
+      eager: () => host.isWilling && host.mayHave("eager"),
       stallMs: host.stallMs(config.responseTimeoutMs),
     });
   }
