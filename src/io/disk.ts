@@ -28,6 +28,8 @@ export interface Disk {
   remove(name: string): void;
   /** Names in the directory, or in one folder of it, in no order. */
   list(folder?: string): readonly string[];
+  /** The same of the directory itself, and which of them are no plain files at this moment. */
+  listKinds(): { readonly names: readonly string[]; readonly others: ReadonlySet<string> };
   /** Makes creations, renames and removals in the directory, or in one folder of it, survive a power cut. */
   syncDirectory(folder?: string): Promise<void>;
 }

@@ -49,6 +49,7 @@ export function nodeDisk(directory: string): Disk {
     rename: (from, to) => renameSync(path(from), path(to)),
     remove: (name) => unlinkSync(path(name)),
     list: (folder = ".") => readdirSync(path(folder)),
+    listKinds: () => listKinds(directory),
     syncDirectory: async (folder = ".") => await syncDirectory(path(folder)),
   };
 }
@@ -99,6 +100,17 @@ function statName(directory: string, name: string): FileFacts | null {
       ? statSync(directory, { throwIfNoEntry: false })
       : lstatSync(`${directory}/${name}`, { throwIfNoEntry: false });
   return stats === undefined ? null : factsOf(stats);
+}
+
+/** Takes no longer than the names alone: the directory has the kinds too. */
+function listKinds(directory: string): ReturnType<Disk["listKinds"]> {
+  const names: string[] = [];
+  const others = new Set<string>();
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    names.push(entry.name);
+    if (!entry.isFile()) others.add(entry.name);
+  }
+  return { names, others };
 }
 
 async function syncDirectory(directory: string): Promise<void> {

@@ -312,7 +312,7 @@ export class FileStore implements Store {
   #take(id: MessageId, fresh: Written | null): Envelope | null {
     let taken: Envelope | null = null;
     try {
-      const result = this.#taker.take(id, fresh);
+      const result = this.#taker.take(id, fresh, this.#queue.isPlain(id));
       if (result.kind === "taken") taken = result.envelope;
       if (result.kind !== "unusable") this.#queue.delete(id);
     } catch (error) {

@@ -9,7 +9,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { Hints } from "./hints.ts";
 import { Demand } from "./journal-demand.ts";
-import { waitingId } from "./names.ts";
+import { envelopeName, waitingId } from "./names.ts";
 import { ReadyIndex } from "./ready-index.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 import { type SpoolWatch, watchSpool } from "./watch.ts";
@@ -46,6 +46,8 @@ export class Queue {
   /** Which directory, changed when, as last listed; null when it must be listed again. */
   #listed: string | null = null;
   #nextListingMs = 0;
+  /** Names that were no plain files then: directories, links, fifos. */
+  #others: ReadonlySet<string> = new Set();
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
   readonly #busy = new Demand(BUSY);
   #added = 0;
@@ -80,6 +82,12 @@ export class Queue {
     this.#index.delete(id);
   }
 
+  /** False for what has not been seen, or was no plain file then; who knows what it is now. */
+  isPlain(id: MessageId): boolean {
+    if (!this.#index.has(id)) return false;
+    return this.#others.size === 0 || !this.#others.has(envelopeName(id));
+  }
+
   /** What waits may be taken from now on. */
   hint(): void {
     this.#hints.give();
@@ -94,18 +102,20 @@ export class Queue {
     const { disk, clock, inHand } = this.#options;
     const started = clock.monotonic();
     const stamp = this.#stamp();
-    let names: readonly string[];
+    let found: ReturnType<Disk["listKinds"]>;
     try {
-      names = disk.list();
+      found = disk.listKinds();
     } catch (error) {
       this.#listed = null;
       throw storageError(error, "list", disk.directory);
     }
+    const { names, others } = found;
     const ids: MessageId[] = [];
     for (const name of names) {
       const id = waitingId(name);
       if (id !== null && !inHand(id)) ids.push(id);
     }
+    this.#others = others;
     this.#listed = stamp;
     const grown = this.#index.replace(ids);
     const ended = clock.monotonic();

@@ -32,25 +32,38 @@ export class Taker {
     this.#warn = warn;
   }
 
-  /** `known`: what the message's files hold, if they need not be read. Throws SPOOL_IO for storage trouble. */
-  take(id: MessageId, known: Written | null = null): Taken {
+  /**
+   * `known`: what the message's files hold, if they need not be read. `plain`: its envelope was a file
+   * when it was last seen, which saves a look. Throws SPOOL_IO for storage trouble.
+   */
+  take(id: MessageId, known: Written | null, plain: boolean): Taken {
     const waiting = envelopeName(id);
     if (known !== null) return this.#takeKnown(id, known);
     try {
-      const facts = this.#disk.stat(waiting);
-      if (facts === null) {
-        this.#forget(id);
-        return { kind: "gone" };
+      if (!plain || this.#named.has(id)) {
+        const left = this.#look(id);
+        if (left !== null) return left;
       }
-      if (this.#named.get(id) === lookOf(facts)) return { kind: "unusable" };
-      if (facts.kind !== "file") return this.#leave(id, facts, "not a regular file");
       this.#disk.rename(waiting, busyName(id));
     } catch (error) {
       // Losing the race is an ordinary answer.
-      if (isErrno(error, "ENOENT")) return { kind: "gone" };
+      if (isErrno(error, "ENOENT")) return this.#gone(id);
       throw storageError(error, "lock", waiting);
     }
     return this.#readLocked(id);
+  }
+
+  /** null when it may be opened. */
+  #look(id: MessageId): Taken | null {
+    const facts = this.#disk.stat(envelopeName(id));
+    if (facts === null) return this.#gone(id);
+    if (this.#named.get(id) === lookOf(facts)) return { kind: "unusable" };
+    return facts.kind === "file" ? null : this.#leave(id, facts, "not a regular file");
+  }
+
+  #gone(id: MessageId): Taken {
+    this.#forget(id);
+    return { kind: "gone" };
   }
 
   #takeKnown(id: MessageId, { said, envelope }: Written): Taken {

@@ -76,6 +76,7 @@ function refusing(disk: CrashingDisk, which: number, code: string): Disk & { ref
     },
     remove: (name) => disk.remove(name),
     list: (folder) => disk.list(folder),
+    listKinds: () => disk.listKinds(),
     syncDirectory: async (folder) => {
       check();
       await disk.syncDirectory(folder);

@@ -244,6 +244,28 @@ test("a fifo, a link and a directory named like envelopes are never opened, and 
   assert.ok(lease !== null);
 });
 
+test("an envelope that becomes a link, a fifo or a directory after it was listed is put back, and named once", async () => {
+  await using spool = await tempSpool();
+  const outside = join(spool.directory, "outside");
+  writeFileSync(outside, encodeEnvelope(anEnvelope, ""));
+  for (const name of ["a", "b", "c", "d"])
+    spool.put(`${name}.envelope`, encodeEnvelope(anEnvelope, ""));
+  const store = await spool.open();
+  assert.deepEqual(await store.ready(), ["a", "b", "c", "d"]);
+  for (const name of ["a", "b", "c"]) rmSync(join(spool.directory, `${name}.envelope`));
+  execFileSync("mkfifo", [join(spool.directory, "a.envelope")]);
+  mkdirSync(join(spool.directory, "b.envelope"));
+  symlinkSync(outside, join(spool.directory, "c.envelope"));
+  const before = spool.names();
+  for (let n = 0; n < 2; n++) {
+    for (const one of ["a", "b", "c"]) assert.equal(await store.lease(id(one)), null);
+  }
+  assert.deepEqual(spool.names(), before);
+  assert.equal(spool.warnings().length, 3);
+  await using lease = await store.lease(id("d"));
+  assert.ok(lease !== null);
+});
+
 test("content that is a link or a fifo counts as missing; a hard link is content", async () => {
   await using spool = await tempSpool();
   const store = await spool.open();

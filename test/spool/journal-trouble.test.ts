@@ -254,6 +254,7 @@ function disks(disk: CrashingDisk): Disk {
     rename: (from, to) => disk.rename(from, to),
     remove: (name) => disk.remove(name),
     list: (folder) => disk.list(folder),
+    listKinds: () => disk.listKinds(),
     syncDirectory: async (folder) => await disk.syncDirectory(folder),
   };
 }

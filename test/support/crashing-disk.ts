@@ -116,6 +116,11 @@ export class CrashingDisk implements Disk {
     return names.map((name) => name.slice(name.lastIndexOf("/") + 1));
   }
 
+  /** There are only files here. */
+  listKinds(): ReturnType<Disk["listKinds"]> {
+    return { names: this.list(), others: new Set() };
+  }
+
   async syncDirectory(folder = "."): Promise<void> {
     this.#tick();
     if (!this.#counts(folder === "." ? "directory" : `directory ${folder}`)) return;
