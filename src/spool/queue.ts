@@ -30,14 +30,12 @@ const LISTING_SHARE = 20;
 const STAMP_MS = 50;
 /**
  * Being told of each file that we make, rename and remove costs more than all looks that would notice what
- * others do: who adds more than so many messages a second looks, once in so many milliseconds.
+ * others do: who adds or takes more than so many messages a second looks, once in so many milliseconds ...
  */
 const BUSY = 100;
 const LOOK_MS = 250;
-/** In a directory with more names a look costs more than it saves ... */
-const MAX_NAMES = 4000;
-/** ... and whether there are still as many is asked this often. */
-const CROWDED_MS = 10_000;
+/** ... or less often, where there are many names: looks take one part in so many of our time. */
+const LOOKING_SHARE = 50;
 
 export class Queue {
   readonly #options: QueueOptions;
@@ -49,11 +47,11 @@ export class Queue {
   /** Names that were no plain files then: directories, links, fifos. */
   #others: ReadonlySet<string> = new Set();
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
-  readonly #busy = new Demand(BUSY);
-  #added = 0;
+  readonly #coming = new Demand(BUSY);
+  readonly #going = new Demand(BUSY);
+  #moves = 0;
   /** While we look instead of watching. */
   #looking = false;
-  #nextLookingMs = 0;
   readonly #closing = new AbortController();
 
   constructor(options: QueueOptions) {
@@ -70,16 +68,12 @@ export class Queue {
 
   add(id: MessageId): void {
     this.#index.add(id);
-    this.#added += 1;
-    if (this.#watching === null) return;
-    const now = this.#options.clock.monotonic();
-    if (this.#busy.risen(now) && now >= this.#nextLookingMs) {
-      this.#lookInstead().catch(() => undefined);
-    }
+    this.#moved(this.#coming);
   }
 
   delete(id: MessageId): void {
     this.#index.delete(id);
+    this.#moved(this.#going);
   }
 
   /** False for what has not been seen, or was no plain file then; who knows what it is now. */
@@ -149,16 +143,27 @@ export class Queue {
     await watching?.watch.close();
   }
 
-  /** Looks while many messages are added, and watches again when that is over. */
+  /** We did: the watcher has nothing to say about that. */
+  #moved(demand: Demand): void {
+    this.#moves += 1;
+    if (this.#watching === null) return;
+    if (demand.risen(this.#options.clock.monotonic())) {
+      this.#lookInstead().catch(() => undefined);
+    }
+  }
+
+  /** Looks while many messages come or go, and watches again when that is over. */
   async #lookInstead(): Promise<void> {
-    if (this.#isCrowded()) return;
-    await this.#unwatch(null);
+    const { clock } = this.#options;
     this.#looking = true;
+    await this.#unwatch(null);
+    let nextMs = clock.monotonic();
     while (this.#looking) {
-      const before = this.#added;
-      await this.#pause();
-      const fewer = this.#added - before < (BUSY * LOOK_MS) / 1000;
-      this.#looking = !fewer && !this.#closing.signal.aborted && !this.#isCrowded();
+      if (clock.monotonic() >= nextMs) nextMs = this.#look();
+      const before = this.#moves;
+      await clock.sleep(LOOK_MS, this.#closing.signal).catch(() => undefined);
+      const fewer = this.#moves - before < (BUSY * LOOK_MS) / 1000;
+      this.#looking = !fewer && !this.#closing.signal.aborted;
     }
     if (this.#closing.signal.aborted) return;
     await this.watch();
@@ -166,21 +171,17 @@ export class Queue {
     this.#hints.give();
   }
 
-  /** A look: true when it saw so many names that it had better not be repeated. */
-  #isCrowded(): boolean {
+  /** Returns when it is time for the next one. */
+  #look(): number {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
     try {
-      if (this.list().length <= MAX_NAMES) return false;
+      this.list();
     } catch {
       // Whoever asks for what is ready is told.
     }
-    this.#nextLookingMs = this.#options.clock.monotonic() + CROWDED_MS;
-    return true;
-  }
-
-  async #pause(): Promise<void> {
-    const { clock } = this.#options;
-    const ms = Math.max(LOOK_MS, this.#nextListingMs - clock.monotonic());
-    await clock.sleep(ms, this.#closing.signal).catch(() => undefined);
+    const ended = clock.monotonic();
+    return ended + (ended - started) * LOOKING_SHARE;
   }
 
   #isOutdated(): boolean {

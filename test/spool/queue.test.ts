@@ -122,7 +122,9 @@ async function openQueue(directory: string) {
       ...disk,
       listKinds: () => {
         seen.listings += 1;
-        return disk.listKinds();
+        const found = disk.listKinds();
+        time.ms += found.names.length / 100;
+        return found;
       },
     },
     clock: {
@@ -130,7 +132,11 @@ async function openQueue(directory: string) {
       monotonic: () => time.ms,
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
-          sleepers.push({ ms, wake: resolve });
+          const wake = () => {
+            time.ms += ms;
+            resolve();
+          };
+          sleepers.push({ ms, wake });
           signal.addEventListener("abort", () => reject(signal.reason));
         }),
     },
@@ -206,22 +212,42 @@ test("a busy spool is looked at now and then, a quiet one is watched", {
   assert.deepEqual(at.warnings, []);
 });
 
-test("a crowded spool is watched, however busy, and asked now and then whether it still is", {
+test("a busy spool with many names is looked at less often, and watched as soon as it is quiet", {
   timeout: 60_000,
 }, async () => {
   await using spool = await tempSpool();
-  for (let n = 0; n < 4001; n++) spool.put(`left.${n}`, "");
+  // Listing them takes 40 ms here.
+  for (let n = 0; n < 4000; n++) spool.put(`left.${n}`, "");
   await using at = await openQueue(spool.directory);
-  at.add(150);
-  const listings = at.seen.listings;
+  at.add(101);
+  let sleeper = await at.paused();
+  const first = at.seen.listings;
+  const began = at.time.ms;
+  while (at.seen.listings === first) {
+    assert.ok(at.time.ms - began < 3000);
+    at.add(50);
+    sleeper.wake();
+    sleeper = await at.paused();
+  }
+  assert.ok(at.time.ms - began >= 2000, "fifty times as long as a look takes");
+  const resumed = at.changed();
+  sleeper.wake();
+  await resumed;
   at.put(foreign("one"));
   assert.ok((await at.queue.ready()).includes(foreign("one")), "seen by the watcher");
-  at.time.ms = 9999;
-  at.add(150);
-  assert.equal(at.seen.listings, listings);
-  at.time.ms = 10_001;
-  at.add(150);
-  assert.equal(at.seen.listings, listings + 1);
+  assert.deepEqual(at.warnings, []);
+});
+
+test("a spool that is emptied fast is looked at as well", { timeout: 60_000 }, async () => {
+  await using spool = await tempSpool();
+  await using at = await openQueue(spool.directory);
+  at.add(101);
+  const quiet = at.changed();
+  (await at.paused()).wake();
+  await quiet;
+  at.time.ms += 5000;
+  for (const id of await at.queue.ready()) at.queue.delete(id);
+  assert.equal((await at.paused()).ms, 250);
 });
 
 test("a queue that is closed while it looks ends its pause", { timeout: 60_000 }, async () => {
