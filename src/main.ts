@@ -1,6 +1,7 @@
 /** The command: from the command line to the exit code, by way of the background where that is asked for. */
 import { readFileSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { readConfiguration } from "./config/configuration.ts";
 import type { DaemonConfig } from "./core/config.ts";
 import { describeError, RelayError } from "./core/errors.ts";
@@ -59,6 +60,8 @@ export async function main(start: Start): Promise<number> {
 }
 
 async function runToEnd(config: DaemonConfig, parent: Background | null): Promise<number> {
+  // Mail comes in bursts: code that has rested in between would be compiled again for each of them.
+  setFlagsFromString("--no-flush-bytecode");
   const complain = (text: string) => process.stderr.write(`${config.program}: ${text}\n`);
   dropInheritedRights();
   process.umask(0o007); // Spool and log files are 0660, whoever starts us.
