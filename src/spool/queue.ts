@@ -44,6 +44,8 @@ export class Queue {
   /** Which directory, changed when, as last listed; null when it must be listed again. */
   #listed: string | null = null;
   #nextListingMs = 0;
+  /** The last listing. */
+  #tookMs = 0;
   /** Names that were no plain files then: directories, links, fifos. */
   #others: ReadonlySet<string> = new Set();
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
@@ -113,8 +115,8 @@ export class Queue {
     this.#listed = stamp;
     const grown = this.#index.replace(ids);
     const ended = clock.monotonic();
-    const tookMs = ended - started;
-    this.#nextListingMs = tookMs < CHEAP_MS ? ended : ended + tookMs * LISTING_SHARE;
+    this.#tookMs = ended - started;
+    this.#nextListingMs = this.#tookMs < CHEAP_MS ? ended : ended + this.#tookMs * LISTING_SHARE;
     if (grown) this.#hints.give();
     return names;
   }
@@ -156,16 +158,18 @@ export class Queue {
   async #lookInstead(): Promise<void> {
     const { clock } = this.#options;
     this.#looking = true;
-    await this.#unwatch(null);
-    let nextMs = clock.monotonic();
+    // What it has told is known: there is no need to look at once.
+    const watching = this.#watching;
+    this.#watching = null;
+    await watching?.watch.close();
+    let nextMs = clock.monotonic() + this.#tookMs * LOOKING_SHARE;
     while (this.#looking) {
-      if (clock.monotonic() >= nextMs) nextMs = this.#look();
       const before = this.#moves;
       await clock.sleep(LOOK_MS, this.#closing.signal).catch(() => undefined);
-      const fewer = this.#moves - before < (BUSY * LOOK_MS) / 1000;
-      this.#looking = !fewer && !this.#closing.signal.aborted;
+      if (this.#closing.signal.aborted) return;
+      this.#looking = this.#moves - before >= (BUSY * LOOK_MS) / 1000;
+      if (this.#looking && clock.monotonic() >= nextMs) nextMs = this.#look();
     }
-    if (this.#closing.signal.aborted) return;
     await this.watch();
     // Somebody may have added a message since the last look.
     this.#hints.give();
@@ -173,15 +177,12 @@ export class Queue {
 
   /** Returns when it is time for the next one. */
   #look(): number {
-    const { clock } = this.#options;
-    const started = clock.monotonic();
     try {
       this.list();
     } catch {
       // Whoever asks for what is ready is told.
     }
-    const ended = clock.monotonic();
-    return ended + (ended - started) * LOOKING_SHARE;
+    return this.#options.clock.monotonic() + this.#tookMs * LOOKING_SHARE;
   }
 
   #isOutdated(): boolean {

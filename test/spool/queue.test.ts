@@ -219,9 +219,10 @@ test("a busy spool with many names is looked at less often, and watched as soon 
   // Listing them takes 40 ms here.
   for (let n = 0; n < 4000; n++) spool.put(`left.${n}`, "");
   await using at = await openQueue(spool.directory);
+  const first = at.seen.listings;
   at.add(101);
   let sleeper = await at.paused();
-  const first = at.seen.listings;
+  assert.equal(at.seen.listings, first, "what the watcher has told is known");
   const began = at.time.ms;
   while (at.seen.listings === first) {
     assert.ok(at.time.ms - began < 3000);
