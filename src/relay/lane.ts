@@ -8,13 +8,13 @@ import type { Outbound, Routed } from "./journey.ts";
 
 /** Leased messages that wait in one lane at most: the rest is left in the queue for the other forwarders. */
 const MAX_WAITING = 100;
-/** With so many messages to come for each connection, another one is worth its while. */
-const MANY = 50;
 /**
  * Messages in hand of one connection at a time: one whose content is to be answered, one whose commands are,
  * and one whose commands are to be said together with the content of that one.
  */
 const AHEAD = 3;
+/** With so many messages to come for each connection, another one is worth its while. */
+const MANY = 50;
 /** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 
