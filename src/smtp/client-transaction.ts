@@ -27,6 +27,8 @@ export interface TransactionTerms {
   readonly pipelining: boolean;
   /** And DATA with them, where there is but one recipient: then a refusal leaves nothing to be sent. Asked when it begins. */
   readonly eager?: () => boolean;
+  /** False where the host has turned out not to take them with the content before. Asked when it would begin so. */
+  readonly overlaps?: () => boolean;
   /** So many milliseconds a peer may let pass between two answers of those; 0 for as long as it likes. */
   readonly stallMs?: number;
 }
@@ -76,7 +78,8 @@ export class Transaction implements Conversation {
   }
 
   opening(): readonly Line[] {
-    if (!this.#terms.pipelining) return [];
+    const { pipelining, overlaps } = this.#terms;
+    if (!pipelining || overlaps?.() === false) return [];
     return this.#group().map((text) => ({ text, shown: text }));
   }
 

@@ -157,6 +157,7 @@ class SmtpTransport implements Transport {
       pipelining: this.#pipelines(live),
       // Where something was refused lately, the recipients' answers are waited for.
       eager: () => host.isWilling && host.mayHave("eager"),
+      overlaps: () => host.mayHave("overlap"),
       stallMs: host.stallMs(config.responseTimeoutMs),
     });
   }

@@ -193,6 +193,30 @@ test("a connection that is lost with two behind costs neither of them anything",
   assert.equal(connections, 2);
 });
 
+test("a host that has not taken commands with the content before does not get those of the third so", async () => {
+  const { a, b, c, connections } = await sentThree(async (peer, index) => {
+    if (index === 0) {
+      await pair(peer);
+      peer.say("250 a");
+      return peer.close();
+    }
+    await peer.greet("PIPELINING");
+    await peer.answer("MAIL FROM:<b@from.test>", "250 from");
+    await peer.answer("RCPT TO:<b@to.test>", "250 to");
+    await peer.answer("DATA", "354 go");
+    assert.equal(await peer.content(), "Subject: b\r\n");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(peer.rest, "");
+    peer.say("250 b");
+    await peer.message();
+    peer.say("250 c");
+  });
+  assert.equal(a?.kind, "accepted");
+  assert.equal(b?.kind, "accepted");
+  assert.equal(c?.kind, "accepted");
+  assert.equal(connections, 2);
+});
+
 test("content that is refused takes the message behind it along no further than RSET", async () => {
   const { a, b, connections } = await sent(async (peer) => {
     await pair(peer);
