@@ -5,8 +5,11 @@ import type { MessageId } from "./message-id.ts";
 export interface Store {
   /** Starts a message; nothing is visible to `ready()` until `Draft.commit()`. Throws SPOOL_FULL or SPOOL_IO. */
   create(): Promise<Draft>;
-  /** Ids that may be leased now, sorted by name in byte order. A snapshot: any of them may be gone. */
-  ready(): Promise<readonly MessageId[]>;
+  /**
+   * Ids that may be leased now, sorted by name in byte order. A snapshot: any of them may be gone. While many
+   * come and go, what another program has put there may be missing for a while, unless `asked`.
+   */
+  ready(asked?: boolean): Promise<readonly MessageId[]>;
   /**
    * Takes the message for one forwarder; null when another has it, it is gone, or its files cannot
    * be used (which the store has told the operator).

@@ -102,15 +102,21 @@ function statName(directory: string, name: string): FileFacts | null {
   return stats === undefined ? null : factsOf(stats);
 }
 
-/** Takes no longer than the names alone: the directory has the kinds too. */
+/** Takes no longer than the names alone where the directory has the kinds too. */
 function listKinds(directory: string): ReturnType<Disk["listKinds"]> {
-  const names: string[] = [];
-  const others = new Set<string>();
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    names.push(entry.name);
-    if (!entry.isFile()) others.add(entry.name);
+  try {
+    const names: string[] = [];
+    const others = new Set<string>();
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      names.push(entry.name);
+      if (!entry.isFile()) others.add(entry.name);
+    }
+    return { names, others };
+  } catch {
+    // Where it has not, each name is looked at, and one that goes meanwhile ends the listing.
+    const names = readdirSync(directory);
+    return { names, others: new Set(names) };
   }
-  return { names, others };
 }
 
 async function syncDirectory(directory: string): Promise<void> {

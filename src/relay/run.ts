@@ -61,6 +61,8 @@ export class Run {
   #ended = false;
   /** New mail may have come. */
   #more = true;
+  /** Somebody asks in person for what is there now. */
+  #asked: boolean;
   #wake: () => void = () => undefined;
   /** Ends the wait for the next look into the queue. */
   #hurry: () => void = () => undefined;
@@ -70,6 +72,7 @@ export class Run {
   constructor(at: Stations, options: RunOptions) {
     this.#at = at;
     this.#options = options;
+    this.#asked = options.forced;
     this.#lanes = new Lanes(() => !options.now.aborted);
     this.#roll = new Roll(at.retrying?.agenda ?? null, options.forced);
     this.#dead = new DeadEnds(at);
@@ -78,7 +81,10 @@ export class Run {
   /** There may be new mail: it does not wait for the end of what is under way. `urgent` when somebody asks in person. */
   again(urgent = false): void {
     this.#more = true;
-    if (urgent) this.#hurry();
+    if (urgent) {
+      this.#asked = true;
+      this.#hurry();
+    }
     this.#wake();
     this.#at.linger.wake();
   }
@@ -134,7 +140,9 @@ export class Run {
     this.#more = false;
     // Before the look into the queue.
     const held = this.#roll.held();
-    const ready = await this.#at.store.ready();
+    const asked = this.#asked;
+    this.#asked = false;
+    const ready = await this.#at.store.ready(asked);
     let left = this.#at.survey.look(ready.length, () => this.#roll.wanted(ready, held));
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);

@@ -147,11 +147,11 @@ export class FileStore implements Store {
     });
   }
 
-  async ready(): Promise<readonly MessageId[]> {
+  async ready(asked = false): Promise<readonly MessageId[]> {
     if (this.#replay.isPending) return [];
     this.#delivered.remove();
     if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
-    return await this.#queue.ready();
+    return await this.#queue.ready(asked);
   }
 
   async lease(id: MessageId): Promise<Lease | null> {

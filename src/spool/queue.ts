@@ -60,11 +60,11 @@ export class Queue {
     this.#options = options;
   }
 
-  /** Throws SPOOL_IO when the directory cannot be listed. */
-  async ready(): Promise<readonly MessageId[]> {
+  /** `asked`: somebody wants to know what is there now. Throws SPOOL_IO when the directory cannot be listed. */
+  async ready(asked = false): Promise<readonly MessageId[]> {
     // What others did before this call is in the watcher's pipe by now: one turn takes it out.
     if (this.#watching !== null) await setImmediate();
-    if (this.#isOutdated()) this.list();
+    if (this.#isOutdated() || (asked && this.#looking)) this.list();
     return this.#index.snapshot();
   }
 
@@ -161,7 +161,7 @@ export class Queue {
     // What it has told is known: there is no need to look at once.
     const watching = this.#watching;
     this.#watching = null;
-    await watching?.watch.close();
+    await watching?.watch.close().catch(() => undefined);
     let nextMs = clock.monotonic() + this.#tookMs * LOOKING_SHARE;
     while (this.#looking) {
       const before = this.#moves;
@@ -170,9 +170,13 @@ export class Queue {
       this.#looking = this.#moves - before >= (BUSY * LOOK_MS) / 1000;
       if (this.#looking && clock.monotonic() >= nextMs) nextMs = this.#look();
     }
-    await this.watch();
-    // Somebody may have added a message since the last look.
-    this.#hints.give();
+    try {
+      await this.watch();
+    } finally {
+      // Somebody may have added a message since the last look.
+      this.#listed = null;
+      this.#hints.give();
+    }
   }
 
   /** Returns when it is time for the next one. */

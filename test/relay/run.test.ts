@@ -217,3 +217,21 @@ test("run() does not wait for the next look over a long queue when somebody asks
   current.again(true);
   assert.equal((await result).tried, 1);
 });
+
+test("only who asks in person has the queue looked at anew", async () => {
+  for (const forced of [true, false]) {
+    const { at, store } = stations();
+    store.put();
+    const asked: unknown[] = [];
+    const ready = store.ready.bind(store);
+    Object.assign(store, {
+      ready: async (now?: boolean) => {
+        asked.push(now);
+        return await ready();
+      },
+    });
+    await run(at, async () => new ScriptedTransport(), { forced });
+    assert.equal(asked[0], forced);
+    assert.ok(asked.slice(1).every((one) => one !== true));
+  }
+});

@@ -239,6 +239,18 @@ test("a busy spool with many names is looked at less often, and watched as soon 
   assert.deepEqual(at.warnings, []);
 });
 
+test("who asks what is there now is told, also between two looks", {
+  timeout: 60_000,
+}, async () => {
+  await using spool = await tempSpool();
+  await using at = await openQueue(spool.directory);
+  at.add(101);
+  await at.paused();
+  at.put(foreign("one"));
+  assert.ok(!(await at.queue.ready()).includes(foreign("one")));
+  assert.ok((await at.queue.ready(true)).includes(foreign("one")));
+});
+
 test("a spool that is emptied fast is looked at as well", { timeout: 60_000 }, async () => {
   await using spool = await tempSpool();
   await using at = await openQueue(spool.directory);
