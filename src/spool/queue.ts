@@ -124,8 +124,8 @@ export class Queue {
   /** Follows changes from outside. When that is not possible the directory's time stamp has to do. */
   async watch(): Promise<void> {
     const { disk, warn } = this.#options;
-    const inode = disk.stat(".")?.inode ?? -1;
     try {
+      const inode = disk.stat(".")?.inode ?? -1;
       const watch = await watchSpool(disk.directory, {
         changed: (name) => this.#changed(name),
         failed: (error) => void this.#unwatch(error).catch(() => undefined),
@@ -140,9 +140,7 @@ export class Queue {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    const watching = this.#watching;
-    this.#watching = null;
-    await watching?.watch.close();
+    await this.#letGo();
   }
 
   /** We did: the watcher has nothing to say about that. */
@@ -159,9 +157,7 @@ export class Queue {
     const { clock } = this.#options;
     this.#looking = true;
     // What it has told is known: there is no need to look at once.
-    const watching = this.#watching;
-    this.#watching = null;
-    await watching?.watch.close().catch(() => undefined);
+    await this.#letGo().catch(() => undefined);
     let nextMs = clock.monotonic() + this.#tookMs * LOOKING_SHARE;
     while (this.#looking) {
       const before = this.#moves;
@@ -170,13 +166,9 @@ export class Queue {
       this.#looking = this.#moves - before >= (BUSY * LOOK_MS) / 1000;
       if (this.#looking && clock.monotonic() >= nextMs) nextMs = this.#look();
     }
-    try {
-      await this.watch();
-    } finally {
-      // Somebody may have added a message since the last look.
-      this.#listed = null;
-      this.#hints.give();
-    }
+    await this.watch();
+    // Somebody may have added a message since the last look.
+    this.#hints.give();
   }
 
   /** Returns when it is time for the next one. */
@@ -229,13 +221,17 @@ export class Queue {
   }
 
   async #unwatch(error: unknown): Promise<void> {
-    const watching = this.#watching;
-    this.#watching = null;
     this.#listed = null;
-    if (error !== null && watching !== null) {
+    if (error !== null && this.#watching !== null) {
       const { disk, warn } = this.#options;
       warn(`lost sight of "${disk.directory}": ${describeError(error)}`);
     }
+    await this.#letGo();
+  }
+
+  async #letGo(): Promise<void> {
+    const watching = this.#watching;
+    this.#watching = null;
     await watching?.watch.close();
   }
 }
