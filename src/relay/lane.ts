@@ -13,8 +13,13 @@ const MAX_WAITING = 100;
  * and one whose commands are to be said together with the content of that one.
  */
 const AHEAD = 3;
-/** With so many messages to come for each connection, another one is worth its while. */
+/** With so many messages to come for each connection, another one is worth its while ... */
 const MANY = 50;
+/** ... or with so few, where each takes so long: large ones, or a host that is slow or far away. */
+const FEW = 8;
+const LONG_MS = 10;
+/** The mean of what messages took goes so much of the way to the last one. */
+const LAST_SHARE = 1 / 4;
 /** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 
@@ -53,6 +58,8 @@ export class Lane {
   /** There is another smarthost to turn to: then a connection may be given up between two messages. */
   #hasAlternatives = false;
   #ticking = false;
+  /** Milliseconds that a message has taken lately. */
+  #tookMs = 0;
   /** Called when a worker has finished a message. */
   #listeners: (() => void)[] = [];
 
@@ -136,7 +143,8 @@ export class Lane {
     const count = this.#workers.length;
     if (count === 0) return true;
     if (count >= this.#options.parallel) return false;
-    if (this.#waiting.length + this.#options.backlog() >= MANY * count) return true;
+    const enough = this.#tookMs < LONG_MS ? MANY : FEW;
+    if (this.#waiting.length + this.#options.backlog() >= enough * count) return true;
     return this.#workers.every((worker) => this.#isSlow(worker));
   }
 
@@ -161,14 +169,18 @@ export class Lane {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       if (worker.inHand === 1) worker.since = this.#options.monotonic();
+      // The first one waits for the connection, which says nothing about the next.
+      const first = worker.kept === null;
       if ((await this.#send(worker, next)) === "again") {
         this.#waiting.unshift(next);
         break;
       }
       await next.lease[Symbol.asyncDispose]();
       this.#options.released(next);
+      const now = this.#options.monotonic();
+      if (!first) this.#tookMs += (now - worker.since - this.#tookMs) * LAST_SHARE;
       // The one behind it is the first now.
-      if (worker.inHand > 1) worker.since = this.#options.monotonic();
+      if (worker.inHand > 1) worker.since = now;
       this.#happened();
     } while (worker.inHand === 1 || worker.kept?.transport.overlaps === true);
     worker.inHand -= 1;

@@ -5,23 +5,27 @@ import type { Receipt, Smarthost } from "../../src/core/transport.ts";
 import { accepted, ScriptedTransport } from "../support/scripted-transport.ts";
 import { always, run, stations } from "../support/stations.ts";
 
-/** How many connections a run over so many messages opens. */
-async function connectionsFor(messages: number, parallel: number) {
+/** How many connections a run over so many messages opens; `tookMs`: what each of them takes by the clock, `openMs`: a connection. */
+async function connectionsFor(messages: number, parallel: number, tookMs = 0, openMs = 0) {
   const { at, store } = stations({ parallel });
+  let now = 0;
+  const clock = { ...at.clock, monotonic: () => now };
   for (let n = 0; n < messages; n++) store.put();
   const opened: ScriptedTransport[] = [];
   const open = async () => {
+    now += openMs;
     const transport = new ScriptedTransport();
     const prepare = transport.prepare.bind(transport);
     // A little time passes, as with a real smarthost.
     transport.prepare = async (to) => {
       await new Promise((resolve) => setImmediate(resolve));
+      now += tookMs;
       return await prepare(to);
     };
     opened.push(transport);
     return transport;
   };
-  await run(at, open);
+  await run({ ...at, clock }, open);
   assert.equal(store.kept.size, 0);
   assert.ok(opened.every(({ quits }) => quits === 1));
   return opened.length;
@@ -29,6 +33,13 @@ async function connectionsFor(messages: number, parallel: number) {
 
 test("a few messages go over one connection", async () => {
   assert.equal(await connectionsFor(30, 4), 1);
+});
+
+test("messages that take long go over more connections as soon as some wait", async () => {
+  assert.equal(await connectionsFor(30, 4, 20), 3);
+  assert.equal(await connectionsFor(6, 4, 20), 1);
+  assert.equal(await connectionsFor(30, 4, 5), 1);
+  assert.equal(await connectionsFor(30, 4, 5, 200), 1);
 });
 
 test("many messages go over as many connections as are allowed", async () => {
