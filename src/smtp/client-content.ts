@@ -1,6 +1,7 @@
 /** Content as it goes on the wire: DATA with stuffed dots, or BDAT chunks. Whole buffers, no per-line work. */
 import { RelayError } from "../core/errors.ts";
 import type { Content } from "../core/store.ts";
+import { plainLines } from "./plain-lines.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -86,8 +87,12 @@ export class DotStuffer {
 
 /** Where the first byte is that cannot go as it is; `end` when all can. No dot at `start` is looked at. */
 function fitUpTo(bytes: Buffer, start: number, end: number): number {
+  const plainFrom = plainLines(bytes);
   let at = start;
   for (;;) {
+    const plain = plainFrom(at);
+    if (plain > at && plain < end && bytes[plain] === DOT) return plain;
+    at = plain;
     const cr = firstOf(bytes, CR, at, end);
     const lf = firstOf(bytes, LF, at, end);
     if (lf === end || lf !== cr + 1) return Math.min(cr, lf);

@@ -4,12 +4,20 @@
  * Source: RFC 5321 4.5.2 and 2.3.8.
  */
 
+import { type PlainFrom, plainLines } from "./plain-lines.ts";
+
 export type BareNewlines = "fix" | "reject" | "accept";
 
 const NUL = 0;
 const LF = 10;
 const CR = 13;
 const DOT = 46;
+const NONE = -1;
+const UNKNOWN = -2;
+/** Nearly all of a larger buffer is passed without a search. */
+const LARGE_BYTES = 4096;
+/** Bytes of a line without its end, RFC 5322 2.1.1. */
+const MAX_LINE = 998;
 const CRLF = Buffer.from("\r\n");
 const LONE_CR = Buffer.from("\r");
 
@@ -22,7 +30,7 @@ export class DataReader {
   #state: State = "line start";
   /** Where the line in hand began; negative when that was in an earlier buffer. */
   #lineStart = 0;
-  /** Bytes of the longest line so far, as it came. */
+  /** Bytes of the longest line so far, as it came, if it is longer than a line should be; otherwise 0. */
   longestLine = 0;
   /** Bare CRs and LFs seen. */
   bareNewlines = 0;
@@ -53,23 +61,19 @@ export class DataReader {
   }
 
   #scan(bytes: Buffer, out: Pieces): number {
-    // Searching a string costs half of what searching a buffer does.
-    const text = bytes.toString("latin1");
+    const plainFrom = plainLines(bytes);
+    const breaks = new Breaks(bytes);
     let at = 0;
-    // Where the next CR and LF are, so that long stretches of one kind are searched only once.
-    let cr = text.indexOf("\r");
-    let lf = text.indexOf("\n");
     while (at < bytes.length) {
-      if (lf === cr + 1 && cr >= at && this.#state === "line start" && bytes[at] !== DOT) {
-        // A whole line that stays as it is, as most are.
-        this.#endLine(lf);
-        at = lf + 1;
-        cr = text.indexOf("\r", at);
-        lf = text.indexOf("\n", at);
-      } else if (this.#state === "in line") {
-        cr = nextIndex(text, "\r", cr, at);
-        lf = nextIndex(text, "\n", lf, at);
-        at = this.#inLine(cr, lf, out);
+      if (this.#state === "line start") {
+        const next = this.#passPlain(at, plainFrom, breaks, bytes[at] === DOT);
+        if (next > at) {
+          at = next;
+          continue;
+        }
+      }
+      if (this.#state === "in line") {
+        at = this.#inLine(breaks.cr(at), breaks.lf(at), out);
         if (at < 0) return -1;
       } else if (this.#state === "dot CR" && bytes[at] === LF) {
         out.keep(at - 2);
@@ -79,6 +83,20 @@ export class DataReader {
       }
     }
     return -1;
+  }
+
+  /** Goes on to the start of another line, past whole ones that stay as they are, as most do. */
+  #passPlain(at: number, plainFrom: PlainFrom, breaks: Breaks, dot: boolean): number {
+    if (dot) return at;
+    const plain = plainFrom(at);
+    if (plain > at) {
+      this.#lineStart = plain;
+      return plain;
+    }
+    const cr = breaks.cr(at);
+    if (cr < 0 || breaks.lf(at) !== cr + 1) return at;
+    this.#endLine(cr + 1);
+    return cr + 2;
   }
 
   /** Goes to what follows the next CR or LF; -1 when the buffer has none left. */
@@ -127,7 +145,8 @@ export class DataReader {
   }
 
   #endLine(lf: number): void {
-    this.longestLine = Math.max(this.longestLine, lf - 1 - this.#lineStart);
+    const length = lf - 1 - this.#lineStart;
+    if (length > MAX_LINE && length > this.longestLine) this.longestLine = length;
     this.#lineStart = lf + 1;
     this.#state = "line start";
   }
@@ -156,9 +175,33 @@ export class DataReader {
   }
 }
 
-/** The first such byte at or after `at`; `known` is the last answer for the same buffer, -1 for none left. */
-function nextIndex(text: string, byte: string, known: number, at: number): number {
-  return known >= 0 && known < at ? text.indexOf(byte, at) : known;
+/** Where CRs and LFs are in one buffer. Remembered, so that long stretches of one kind are searched only once. */
+class Breaks {
+  readonly #bytes: Buffer;
+  /** Searching a string costs half of what searching a buffer does, but it is a copy. */
+  readonly #text: string | null;
+  #cr = UNKNOWN;
+  #lf = UNKNOWN;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.#text = bytes.length < LARGE_BYTES ? bytes.toString("latin1") : null;
+  }
+
+  /** The first one at or after `at`, or -1. Never goes back. */
+  cr(at: number): number {
+    if (this.#cr !== NONE && this.#cr < at) {
+      this.#cr = this.#text?.indexOf("\r", at) ?? this.#bytes.indexOf(CR, at);
+    }
+    return this.#cr;
+  }
+
+  lf(at: number): number {
+    if (this.#lf !== NONE && this.#lf < at) {
+      this.#lf = this.#text?.indexOf("\n", at) ?? this.#bytes.indexOf(LF, at);
+    }
+    return this.#lf;
+  }
 }
 
 /** Parts of one buffer with changes between them. As long as there is only one part it is not copied. */

@@ -10,6 +10,13 @@ import { LineReader } from "../../src/smtp/line.ts";
 import { ReplyParser } from "../../src/smtp/reply-parser.ts";
 import { cuts, pieces, property, wire } from "../support/property.ts";
 
+function stuffed(parts: readonly Buffer[]): string {
+  const stuffer = new DotStuffer(false);
+  for (const part of parts) stuffer.add(part);
+  stuffer.end();
+  return Buffer.concat(stuffer.take()).toString("latin1");
+}
+
 const policies = fc.constantFrom("fix", "reject", "accept");
 
 interface Framed {
@@ -43,6 +50,23 @@ property(
   policies,
   (bytes, at, policy) => {
     assert.deepEqual(framed(pieces(bytes, at), policy), framed([bytes], policy));
+  },
+);
+
+property(
+  "DataReader and DotStuffer make the same of a large buffer as of many small ones",
+  wire,
+  cuts,
+  policies,
+  fc.nat({ max: 40 }),
+  (bytes, at, policy, before) => {
+    const line = Buffer.from(`${"p".repeat(40)}\r\n`);
+    const lines = (count: number) => Array.from({ length: count }, () => line);
+    const start = Buffer.alloc(before, "x");
+    const large = Buffer.concat([...lines(100), start, bytes, ...lines(100)]);
+    const small = [...lines(100), start, ...pieces(bytes, at), ...lines(100)];
+    assert.deepEqual(framed([large], policy), framed(small, policy));
+    assert.equal(stuffed([large]), stuffed(small));
   },
 );
 

@@ -37,6 +37,18 @@ test("DotStuffer makes every short content fit, wherever it is cut", () => {
   }
 });
 
+test("DotStuffer makes every short content fit in the middle of a large buffer", () => {
+  const letters = ["a", ".", "\r", "\n"];
+  const pad = `${"p".repeat(62)}\r\n`.repeat(64);
+  for (let number = 0; number < 4 ** 5; number += 1) {
+    const text = [0, 1, 2, 3, 4].map((place) => letters[(number >> (2 * place)) & 3]).join("");
+    const large = `${pad}${"x".repeat(number % 17)}${text}${"y".repeat(number % 37)}${pad}`;
+    assert.equal(stuff(large), expected(large), JSON.stringify(text));
+    const end = `${pad}${"x".repeat(number % 17)}${text}`;
+    assert.equal(stuff(end, pad), expected(end + pad), JSON.stringify(text));
+  }
+});
+
 test("DotStuffer leaves no form of a smuggled end of message", () => {
   const breaks = ["\n", "\r", "\r\n", "\r\r\n", "\n\r", "\r\0\n"];
   for (const before of breaks) {

@@ -124,6 +124,18 @@ test("DataReader reads random mixtures of the dangerous bytes like the independe
   }
 });
 
+test("DataReader reads all of this the same in the middle of a large buffer, wherever it lies there", () => {
+  const pad = `${"p".repeat(62)}\r\n`.repeat(64);
+  for (const [index, wire] of CORPUS.entries()) {
+    const large = `${pad}${"x".repeat(index % 17)}${wire}${"y".repeat(index % 37)}${pad}`;
+    for (const policy of ["fix", "accept"] as const) {
+      assert.deepEqual(read([large], policy), expected(large, policy), JSON.stringify(wire));
+      const rest = [large.slice(0, 4100), large.slice(4100)];
+      assert.deepEqual(read(rest, policy), expected(large, policy), JSON.stringify(wire));
+    }
+  }
+});
+
 test("DataReader passes on clean content as parts of the buffer it came in", () => {
   const bytes = Buffer.from("a\r\nb\r\n");
   const reader = new DataReader("fix");
@@ -146,5 +158,18 @@ test("DataReader measures the longest line, wherever the bytes are split", () =>
     reader.push(Buffer.from(wire.slice(0, at)));
     reader.push(Buffer.from(wire.slice(at)));
     assert.equal(reader.longestLine, 1500, String(at));
+  }
+});
+
+test("DataReader measures a line that is longer than it should be, also among thousands", () => {
+  const lines = `${"y".repeat(998)}\r\n`.repeat(20);
+  for (const [length, found] of [
+    [998, 0],
+    [999, 999],
+    [5000, 5000],
+  ]) {
+    const reader = new DataReader("fix");
+    reader.push(Buffer.from(`${lines}${"x".repeat(length ?? 0)}\r\n${lines}`));
+    assert.equal(reader.longestLine, found);
   }
 });
