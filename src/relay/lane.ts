@@ -18,8 +18,9 @@ const MANY = 50;
 /** ... or with so few, where each takes so long: large ones, or a host that is slow or far away. */
 const FEW = 8;
 const LONG_MS = 10;
-/** The mean of what messages took goes so much of the way to the last one. */
+/** The mean of what messages took goes so much of the way to the last one, which counts for no more than this. */
 const LAST_SHARE = 1 / 4;
+const MOST_MS = 2 * LONG_MS;
 /** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 
@@ -169,8 +170,6 @@ export class Lane {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       if (worker.inHand === 1) worker.since = this.#options.monotonic();
-      // The first one waits for the connection, which says nothing about the next.
-      const first = worker.kept === null;
       if ((await this.#send(worker, next)) === "again") {
         this.#waiting.unshift(next);
         break;
@@ -178,7 +177,8 @@ export class Lane {
       await next.lease[Symbol.asyncDispose]();
       this.#options.released(next);
       const now = this.#options.monotonic();
-      if (!first) this.#tookMs += (now - worker.since - this.#tookMs) * LAST_SHARE;
+      // One that was slow, or had to wait for its connection, says nothing about the next.
+      this.#tookMs += (Math.min(now - worker.since, MOST_MS) - this.#tookMs) * LAST_SHARE;
       // The one behind it is the first now.
       if (worker.inHand > 1) worker.since = now;
       this.#happened();

@@ -90,7 +90,7 @@ function fitUpTo(bytes: Buffer, start: number, end: number): number {
   const plainFrom = plainLines(bytes);
   let at = start;
   for (;;) {
-    const plain = plainFrom(at);
+    const plain = plainFrom?.(at) ?? at;
     if (plain > at && plain < end && bytes[plain] === DOT) return plain;
     at = plain;
     const cr = firstOf(bytes, CR, at, end);

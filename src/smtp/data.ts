@@ -14,8 +14,6 @@ const CR = 13;
 const DOT = 46;
 const NONE = -1;
 const UNKNOWN = -2;
-/** Nearly all of a larger buffer is passed without a search. */
-const LARGE_BYTES = 4096;
 /** Bytes of a line without its end, RFC 5322 2.1.1. */
 const MAX_LINE = 998;
 const CRLF = Buffer.from("\r\n");
@@ -30,7 +28,7 @@ export class DataReader {
   #state: State = "line start";
   /** Where the line in hand began; negative when that was in an earlier buffer. */
   #lineStart = 0;
-  /** Bytes of the longest line so far, as it came, if it is longer than a line should be; otherwise 0. */
+  /** Bytes of the longest line so far, as it came, if it has more than 998; otherwise 0. */
   longestLine = 0;
   /** Bare CRs and LFs seen. */
   bareNewlines = 0;
@@ -62,7 +60,7 @@ export class DataReader {
 
   #scan(bytes: Buffer, out: Pieces): number {
     const plainFrom = plainLines(bytes);
-    const breaks = new Breaks(bytes);
+    const breaks = new Breaks(bytes, plainFrom === null);
     let at = 0;
     while (at < bytes.length) {
       if (this.#state === "line start") {
@@ -86,9 +84,9 @@ export class DataReader {
   }
 
   /** Goes on to the start of another line, past whole ones that stay as they are, as most do. */
-  #passPlain(at: number, plainFrom: PlainFrom, breaks: Breaks, dot: boolean): number {
+  #passPlain(at: number, plainFrom: PlainFrom | null, breaks: Breaks, dot: boolean): number {
     if (dot) return at;
-    const plain = plainFrom(at);
+    const plain = plainFrom?.(at) ?? at;
     if (plain > at) {
       this.#lineStart = plain;
       return plain;
@@ -178,14 +176,14 @@ export class DataReader {
 /** Where CRs and LFs are in one buffer. Remembered, so that long stretches of one kind are searched only once. */
 class Breaks {
   readonly #bytes: Buffer;
-  /** Searching a string costs half of what searching a buffer does, but it is a copy. */
+  /** Searching a string costs half of what searching a buffer does, but it is a copy: for where much is searched. */
   readonly #text: string | null;
   #cr = UNKNOWN;
   #lf = UNKNOWN;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, often: boolean) {
     this.#bytes = bytes;
-    this.#text = bytes.length < LARGE_BYTES ? bytes.toString("latin1") : null;
+    this.#text = often ? bytes.toString("latin1") : null;
   }
 
   /** The first one at or after `at`, or -1. Never goes back. */

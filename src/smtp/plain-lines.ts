@@ -27,8 +27,9 @@ declare const WebAssembly: {
 
 const engine = openEngine();
 
-export function plainLines(bytes: Uint8Array): PlainFrom {
-  if (bytes.length < WORTH_BYTES || engine === null) return nothing;
+/** null for a buffer that is too small to be worth it, and where it cannot be had. */
+export function plainLines(bytes: Uint8Array): PlainFrom | null {
+  if (bytes.length < WORTH_BYTES || engine === null) return null;
   const { memory, plainFrom } = engine;
   // It looks no further than its memory reaches.
   const end = Math.min(bytes.length, memory.length);
@@ -36,11 +37,7 @@ export function plainLines(bytes: Uint8Array): PlainFrom {
   return (lineStart) => plainFrom(lineStart, end);
 }
 
-function nothing(lineStart: number): number {
-  return lineStart;
-}
-
-/** null where there is no WebAssembly, as with --jitless, or on a processor without its vectors. */
+/** null where there is no WebAssembly: with --jitless, without its vectors, with less than 12 GB of addresses (`ulimit -v`). */
 function openEngine(): Engine | null {
   try {
     const code = new WebAssembly.Module(Buffer.from(PLAIN_LINES_CODE, "base64"));

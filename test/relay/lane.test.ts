@@ -5,21 +5,22 @@ import type { Receipt, Smarthost } from "../../src/core/transport.ts";
 import { accepted, ScriptedTransport } from "../support/scripted-transport.ts";
 import { always, run, stations } from "../support/stations.ts";
 
-/** How many connections a run over so many messages opens; `tookMs`: what each of them takes by the clock, `openMs`: a connection. */
-async function connectionsFor(messages: number, parallel: number, tookMs = 0, openMs = 0) {
+/** How many connections a run over so many messages opens; `tookMs`: what the first, second ... takes by the clock. */
+async function connectionsFor(messages: number, parallel: number, tookMs = (_: number) => 0) {
   const { at, store } = stations({ parallel });
   let now = 0;
+  let sent = 0;
   const clock = { ...at.clock, monotonic: () => now };
   for (let n = 0; n < messages; n++) store.put();
   const opened: ScriptedTransport[] = [];
   const open = async () => {
-    now += openMs;
     const transport = new ScriptedTransport();
     const prepare = transport.prepare.bind(transport);
     // A little time passes, as with a real smarthost.
     transport.prepare = async (to) => {
       await new Promise((resolve) => setImmediate(resolve));
-      now += tookMs;
+      sent += 1;
+      now += tookMs(sent);
       return await prepare(to);
     };
     opened.push(transport);
@@ -36,10 +37,14 @@ test("a few messages go over one connection", async () => {
 });
 
 test("messages that take long go over more connections as soon as some wait", async () => {
-  assert.equal(await connectionsFor(30, 4, 20), 3);
-  assert.equal(await connectionsFor(6, 4, 20), 1);
-  assert.equal(await connectionsFor(30, 4, 5), 1);
-  assert.equal(await connectionsFor(30, 4, 5, 200), 1);
+  assert.equal(await connectionsFor(30, 4, () => 20), 3);
+  assert.equal(await connectionsFor(6, 4, () => 20), 1);
+  assert.equal(await connectionsFor(30, 4, () => 5), 1);
+});
+
+test("one slow message, or the way to the host, is no reason for more connections", async () => {
+  assert.equal(await connectionsFor(40, 4, (n) => (n === 1 || n === 9 ? 200 : 1)), 1);
+  assert.equal(await connectionsFor(40, 4, (n) => (n < 4 ? 200 : 1)), 4);
 });
 
 test("many messages go over as many connections as are allowed", async () => {

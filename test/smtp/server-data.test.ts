@@ -130,8 +130,10 @@ test("DataReader reads all of this the same in the middle of a large buffer, whe
     const large = `${pad}${"x".repeat(index % 17)}${wire}${"y".repeat(index % 37)}${pad}`;
     for (const policy of ["fix", "accept"] as const) {
       assert.deepEqual(read([large], policy), expected(large, policy), JSON.stringify(wire));
-      const rest = [large.slice(0, 4100), large.slice(4100)];
-      assert.deepEqual(read(rest, policy), expected(large, policy), JSON.stringify(wire));
+      // The second of two begins in the middle of it.
+      const cut = pad.length + (index % 23);
+      const two = [large.slice(0, cut), large.slice(cut)];
+      assert.deepEqual(read(two, policy), expected(large, policy), JSON.stringify([wire, cut]));
     }
   }
 });
@@ -158,6 +160,14 @@ test("DataReader measures the longest line, wherever the bytes are split", () =>
     reader.push(Buffer.from(wire.slice(0, at)));
     reader.push(Buffer.from(wire.slice(at)));
     assert.equal(reader.longestLine, 1500, String(at));
+  }
+});
+
+test("DataReader reads on where its help does not reach", () => {
+  const line = `${"p".repeat(62)}\r\n`;
+  for (const before of [262_080, 262_144, 262_208, 300_032]) {
+    const wire = `${line.repeat(before / 64)}a\n..\r\n${line}.\r\nQUIT\r\n`;
+    assert.deepEqual(read([wire], "fix"), expected(wire, "fix"), String(before));
   }
 });
 
