@@ -18,11 +18,11 @@ const MANY = 50;
 /** ... or with so few, where each takes so long: large ones, or a host that is slow or far away. */
 const FEW = 8;
 const LONG_MS = 10;
+/** And so it is when all have been busy with their messages for so long. */
+const SLOW_MS = 250;
 /** The mean of what messages took goes so much of the way to the last one, which counts for no more than this. */
 const LAST_SHARE = 1 / 4;
 const MOST_MS = 2 * LONG_MS;
-/** And so it is when all have been busy with their messages for so long. */
-const SLOW_MS = 250;
 
 export interface LaneOptions {
   /** Connections at a time. */

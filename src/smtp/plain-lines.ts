@@ -25,11 +25,14 @@ declare const WebAssembly: {
   readonly Instance: new (module: object) => { readonly exports: unknown };
 };
 
-const engine = openEngine();
+/** Opened when first wanted: most programs, and many relays, never see large mail. */
+let engine: Engine | null | "closed" = "closed";
 
 /** null for a buffer that is too small to be worth it, and where it cannot be had. */
 export function plainLines(bytes: Uint8Array): PlainFrom | null {
-  if (bytes.length < WORTH_BYTES || engine === null) return null;
+  if (bytes.length < WORTH_BYTES) return null;
+  if (engine === "closed") engine = openEngine();
+  if (engine === null) return null;
   const { memory, plainFrom } = engine;
   // It looks no further than its memory reaches.
   const end = Math.min(bytes.length, memory.length);
