@@ -9,6 +9,7 @@ import { bind, boundAddress, places, type UnixRights } from "./bind.ts";
 import { ClientCount } from "./client-count.ts";
 import { asRoot } from "./identity.ts";
 import { remoteReason } from "./local-peer.ts";
+import { type Place, Present } from "./present.ts";
 
 export interface AcceptorOptions {
   readonly server: ServerKind;
@@ -28,7 +29,7 @@ export interface AcceptorOptions {
   readonly receive: (socket: Socket, peer: Peer, whenGone: () => void) => Connection;
 }
 
-/** One client's connection, as its acceptor sees it. */
+/** One client's connection, as its acceptor sees it. What is called after it has gone does nothing. */
 export interface Connection {
   start(): void;
   /** Called about once a second with the monotonic time, for deadlines. */
@@ -46,7 +47,7 @@ const COMPLAIN_MS = 60_000;
 export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #servers: Server[] = [];
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Present<Connection>();
   readonly #clients: ClientCount;
   readonly #end = new AbortController();
   /** Called when the last connection is gone. */
@@ -168,16 +169,16 @@ export class Acceptor {
   }
 
   #receive(socket: Socket, peer: Peer): void {
-    const connection: Connection = this.#options.receive(socket, peer, () => {
+    const connection = this.#options.receive(socket, peer, () => {
       this.#clients.leave(peer.address);
-      this.#gone(connection);
+      this.#gone(place);
     });
-    this.#connections.add(connection);
+    const place = this.#connections.enter(connection);
     connection.start();
   }
 
-  #gone(connection: Connection): void {
-    this.#connections.delete(connection);
+  #gone(place: Place<Connection>): void {
+    this.#connections.leave(place);
     if (this.#connections.size > 0) return;
     this.#whenEmpty?.();
     this.#whenEmpty = null;

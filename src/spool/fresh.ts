@@ -15,7 +15,9 @@ export interface Written {
 }
 
 interface Entry {
-  readonly written: Written;
+  /** null when it is forgotten: what is left of it in the tables of a Map lives on. */
+  written: Written | null;
+  readonly bytes: number;
   readonly until: number;
 }
 
@@ -38,18 +40,19 @@ export class Fresh {
   add(id: MessageId, written: Written): void {
     const now = this.#clock.monotonic();
     this.#forgetOld(now);
-    const size = bytesOf(written);
-    if (size > MAX_BYTES / MAX_SHARE || this.#bytes + size > MAX_BYTES) return;
-    this.#entries.set(id, { written, until: now + FRESH_MS });
-    this.#bytes += size;
+    const bytes = written.content.length + written.envelope.length;
+    if (bytes > MAX_BYTES / MAX_SHARE || this.#bytes + bytes > MAX_BYTES) return;
+    this.#entries.set(id, { written, bytes, until: now + FRESH_MS });
+    this.#bytes += bytes;
   }
 
   /** Once; null for what is not known, or not any more. */
   take(id: MessageId): Written | null {
     const entry = this.#entries.get(id);
     if (entry === undefined) return null;
+    const { written, until } = entry;
     this.#forget(id, entry);
-    return entry.until >= this.#clock.monotonic() ? entry.written : null;
+    return until >= this.#clock.monotonic() ? written : null;
   }
 
   #forgetOld(now: number): void {
@@ -61,10 +64,7 @@ export class Fresh {
 
   #forget(id: MessageId, entry: Entry): void {
     this.#entries.delete(id);
-    this.#bytes -= bytesOf(entry.written);
+    this.#bytes -= entry.bytes;
+    entry.written = null;
   }
-}
-
-function bytesOf({ content, envelope }: Written): number {
-  return content.length + envelope.length;
 }
