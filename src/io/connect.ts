@@ -1,6 +1,6 @@
 /** Gets a connection to a far end: a literal address, a name, a unix socket, or through a proxy. */
 import { type LookupAddress, lookup } from "node:dns";
-import { createConnection, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
+import { createConnection, isIP, type Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import { displayAddress, type Endpoint } from "../core/endpoint.ts";
 import type { Peer } from "../core/events.ts";
@@ -90,13 +90,20 @@ async function tcp(
 ): Promise<Connected> {
   const shown = displayAddress(near.host, near.port);
   terms.steps?.connecting(shown);
-  const options: TcpNetConnectOpts = { ...near, noDelay: true, keepAlive: true };
-  if (terms.interface !== null && !ANY.includes(terms.interface)) {
-    options.localAddress = terms.interface;
-  }
-  const socket = createConnection(options);
+  const socket = createConnection({
+    host: near.host,
+    port: near.port,
+    localAddress: ownAddress(terms.interface),
+    noDelay: true,
+    keepAlive: true,
+  });
   const made = await withTimeout(established(socket, endpoint), terms, timeoutMs, socket);
   return outcome(made, socket, { address: near.host, port: near.port }, shown, terms);
+}
+
+/** undefined: any. */
+function ownAddress(wanted: string | null): string | undefined {
+  return wanted === null || ANY.includes(wanted) ? undefined : wanted;
 }
 
 async function unixSocket(path: string, terms: ConnectTerms): Promise<Connected> {
