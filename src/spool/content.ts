@@ -26,15 +26,26 @@ export function openContent(disk: Disk, id: MessageId): Content {
 }
 
 /** The content of a file that need not be read. */
-export function knownContent(bytes: Buffer): Content {
-  return {
-    size: bytes.length,
-    async *bytes() {
-      if (bytes.length > 0) yield bytes;
-    },
-    whole: () => bytes,
-    [Symbol.asyncDispose]: async () => undefined,
-  };
+export class KnownContent implements Content {
+  readonly size: number;
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.size = bytes.length;
+  }
+
+  async *bytes(): AsyncGenerator<Uint8Array> {
+    if (this.size > 0) yield this.#bytes;
+  }
+
+  whole(): Uint8Array {
+    return this.#bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Nothing is open.
+  }
 }
 
 function openFile(disk: Disk, name: string): DiskFile {

@@ -15,24 +15,22 @@ import { storageError } from "./storage-errors.ts";
 /** Bytes that are gathered before they are written: small messages need one call, large ones few. */
 const GATHER_BYTES = 256 * 1024;
 
-export interface DraftOptions {
+/** What the drafts of a store share: functions made for each of them would be compiled over and over. */
+export interface DraftHouse {
   readonly disk: Disk;
-  readonly id: MessageId;
-  /** The content file, just created. */
-  readonly content: DiskFile;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   /** Absent or null: every message is synced by itself. */
   readonly journal?: CommitJournal | null;
   /** Called with the names of files that could not be removed, the first of them first. Absent: they are left to recovery. */
-  readonly onLeft?: (names: readonly string[]) => void;
-  /** Called once: true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
-  readonly onEnd: (committed: boolean, written: Written | null) => void;
+  readonly onLeft?: (id: MessageId, names: readonly string[]) => void;
+  /** Called once for each; true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
+  readonly onEnd: (id: MessageId, committed: boolean, written: Written | null) => void;
 }
 
 export class FileDraft implements Draft {
   readonly id: MessageId;
-  readonly #options: DraftOptions;
+  readonly #house: DraftHouse;
   readonly #disk: Disk;
   readonly #content: DiskFile;
   #envelope: DiskFile | null = null;
@@ -44,11 +42,12 @@ export class FileDraft implements Draft {
   #filtered = false;
   #ended = false;
 
-  constructor(options: DraftOptions) {
-    this.id = options.id;
-    this.#options = options;
-    this.#disk = options.disk;
-    this.#content = options.content;
+  /** `content`: its file, just created. */
+  constructor(house: DraftHouse, id: MessageId, content: DiskFile) {
+    this.id = id;
+    this.#house = house;
+    this.#disk = house.disk;
+    this.#content = content;
   }
 
   get size(): number {
@@ -58,36 +57,42 @@ export class FileDraft implements Draft {
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#gatheredBytes === 0 && chunk.length >= GATHER_BYTES) {
       this.#size += chunk.length;
-      await this.#orNothing("write", contentName(this.id), async () => {
-        await this.#content.appendLater(chunk);
-      });
+      await this.#appendLater(chunk);
       return;
     }
     // A copy: the caller may reuse its buffer.
     this.#gathered.push(Buffer.from(chunk));
     this.#gatheredBytes += chunk.length;
     this.#size += chunk.length;
-    if (this.#gatheredBytes < GATHER_BYTES) return;
-    await this.#orNothing("write", contentName(this.id), async () => {
-      await this.#content.appendLater(this.#takeGathered());
-    });
+    if (this.#gatheredBytes >= GATHER_BYTES) await this.#appendLater(null);
+  }
+
+  /** null: what was gathered. */
+  async #appendLater(chunk: Uint8Array | null): Promise<void> {
+    const name = contentName(this.id);
+    this.#mustBeOpen("write", name);
+    try {
+      await this.#content.appendLater(chunk ?? this.#takeGathered());
+    } catch (error) {
+      throw this.#gaveUp("write", name, error);
+    }
   }
 
   async seal(envelope: Envelope): Promise<void> {
-    const { id } = this;
-    const content = this.#size === this.#gatheredBytes ? this.#takeGathered() : null;
-    await this.#orNothing("write", contentName(id), () => {
-      const bytes = content ?? this.#takeGathered();
-      if (bytes.length > 0) this.#content.append(bytes);
-    });
-    await this.#orNothing("write", newName(id), () => {
-      const bytes = encodeEnvelope(envelope, newName(id));
-      this.#envelope = this.#disk.create(newName(id));
+    const whole = this.#size === this.#gatheredBytes;
+    let name = contentName(this.id);
+    this.#mustBeOpen("write", name);
+    try {
+      const content = this.#takeGathered();
+      if (content.length > 0) this.#content.append(content);
+      name = newName(this.id);
+      const bytes = encodeEnvelope(envelope, name);
+      this.#envelope = this.#disk.create(name);
       this.#envelope.append(bytes);
-      if (content !== null) {
-        this.#written = { content, envelope: bytes, said: copyIfUsual(envelope) };
-      }
-    });
+      if (whole) this.#written = { content, envelope: bytes, said: copyIfUsual(envelope) };
+    } catch (error) {
+      throw this.#gaveUp("write", name, error);
+    }
   }
 
   files(): MessageFiles {
@@ -98,14 +103,17 @@ export class FileDraft implements Draft {
   async reread(): Promise<Envelope> {
     this.#filtered = true;
     const name = newName(this.id);
-    return await this.#orNothing("read", name, () => {
+    this.#mustBeOpen("read", name);
+    try {
       const file = this.#disk.open(name);
       try {
         return decodeEnvelope(file.readAll(), name);
       } finally {
         file.close();
       }
-    });
+    } catch (error) {
+      throw this.#gaveUp("read", name, error);
+    }
   }
 
   async commit(): Promise<void> {
@@ -124,7 +132,7 @@ export class FileDraft implements Draft {
   }
 
   async #publish(envelope: DiskFile, progress: Progress): Promise<void> {
-    const { directory, journal } = this.#options;
+    const { directory, journal } = this.#house;
     const written = this.#filtered ? null : this.#written;
     const takes = written !== null && (journal?.takes(written.content, written.envelope) ?? false);
     if (written !== null && journal && takes) {
@@ -177,15 +185,14 @@ export class FileDraft implements Draft {
     return bytes;
   }
 
-  /** Runs one step; when it fails, every trace of the message is removed first. */
-  async #orNothing<T>(doing: string, name: string, step: () => T | Promise<T>): Promise<T> {
+  #mustBeOpen(doing: string, name: string): void {
     if (this.#ended) throw new RelayError("SPOOL_IO", name, `cannot ${doing} "${name}": discarded`);
-    try {
-      return await step();
-    } catch (error) {
-      this.#discard(false);
-      throw storageError(error, doing, name);
-    }
+  }
+
+  /** A step has failed: every trace of the message is removed. Returns what to throw. */
+  #gaveUp(doing: string, name: string, error: unknown): unknown {
+    this.#discard(false);
+    return storageError(error, doing, name);
   }
 
   /** `visible`: the envelope has its final name already, and another process may hold it by now. */
@@ -195,11 +202,11 @@ export class FileDraft implements Draft {
     const removed = this.#tryRemove(envelope);
     if (visible && removed !== "removed") {
       // It keeps its content, so that it never arrives empty if another process takes it.
-      if (removed === "stays") this.#options.onLeft?.([envelope, content]);
+      if (removed === "stays") this.#house.onLeft?.(this.id, [envelope, content]);
     } else {
       const left = this.#tryRemove(content) === "stays" ? [content] : [];
       if (removed === "stays") left.unshift(envelope);
-      if (left.length > 0) this.#options.onLeft?.(left);
+      if (left.length > 0) this.#house.onLeft?.(this.id, left);
     }
     this.#end(false);
   }
@@ -221,7 +228,7 @@ export class FileDraft implements Draft {
     this.#written = null;
     closeQuietly(this.#content);
     if (this.#envelope !== null) closeQuietly(this.#envelope);
-    this.#options.onEnd(committed, written);
+    this.#house.onEnd(this.id, committed, written);
   }
 }
 

@@ -35,25 +35,19 @@ const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map<string, readonly F
  */
 export function encodeEnvelope(envelope: Envelope, where: string): Buffer {
   const { toLocal, toRemote } = envelope;
-  const line = (name: string, value: string) => {
-    if (hasControl(value)) {
-      throw new RelayError("ENVELOPE_SYNTAX", where, `control character in "${name}"`);
-    }
-    return `X-MailRelay-${name}: ${value}\r\n`;
-  };
   let text = `X-MailRelay-Format: #2821.8\r\nX-MailRelay-Content: ${envelope.body}\r\n`;
-  text += line("From", envelope.from);
+  text += line(where, "From", envelope.from);
   text += `X-MailRelay-ToCount: ${toLocal.length + toRemote.length}\r\n`;
-  for (const to of toLocal) text += line("To-Local", to);
-  for (const to of toRemote) text += line("To-Remote", to);
-  text += line("Authentication", envelope.authentication);
-  text += line("Client", envelope.client);
-  text += certificateLines(envelope.clientCertificate, line);
-  text += line("MailFromAuthIn", envelope.mailFromAuthIn);
-  text += line("MailFromAuthOut", envelope.mailFromAuthOut);
-  text += line("ForwardTo", envelope.forwardTo);
-  text += line("ForwardToAddress", envelope.forwardToAddress);
-  text += line("ClientAccountSelector", envelope.clientAccountSelector);
+  for (const to of toLocal) text += line(where, "To-Local", to);
+  for (const to of toRemote) text += line(where, "To-Remote", to);
+  text += line(where, "Authentication", envelope.authentication);
+  text += line(where, "Client", envelope.client);
+  text += certificateLines(where, envelope.clientCertificate);
+  text += line(where, "MailFromAuthIn", envelope.mailFromAuthIn);
+  text += line(where, "MailFromAuthOut", envelope.mailFromAuthOut);
+  text += line(where, "ForwardTo", envelope.forwardTo);
+  text += line(where, "ForwardToAddress", envelope.forwardToAddress);
+  text += line(where, "ClientAccountSelector", envelope.clientAccountSelector);
   text += `X-MailRelay-Utf8MailboxNames: ${envelope.utf8Mailboxes ? "1" : "0"}\r\n`;
   text += "X-MailRelay-End: 1\r\n";
   for (const one of envelope.trailer) {
@@ -65,11 +59,18 @@ export function encodeEnvelope(envelope: Envelope, where: string): Buffer {
   return Buffer.from(text, "utf8");
 }
 
+function line(where: string, name: string, value: string): string {
+  if (hasControl(value)) {
+    throw new RelayError("ENVELOPE_SYNTAX", where, `control character in "${name}"`);
+  }
+  return `X-MailRelay-${name}: ${value}\r\n`;
+}
+
 /** One field of several lines. */
-function certificateLines(pem: string, line: (name: string, value: string) => string): string {
-  if (pem === "") return line("ClientCertificate", "");
+function certificateLines(where: string, pem: string): string {
+  if (pem === "") return line(where, "ClientCertificate", "");
   const lines = pem.trimEnd();
-  const checked = line("ClientCertificate", lines.replaceAll("\n", ""));
+  const checked = line(where, "ClientCertificate", lines.replaceAll("\n", ""));
   return lines.includes("\n")
     ? `X-MailRelay-ClientCertificate: ${lines.replaceAll("\n", "\r\n ")}\r\n`
     : checked;

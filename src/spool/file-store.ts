@@ -11,13 +11,13 @@ import type { Disk } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
 import { SharedSync } from "./commit.ts";
 import { Delivered } from "./delivered.ts";
-import { FileDraft } from "./draft.ts";
+import { type DraftHouse, FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
 import { Fresh, type Written } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { CommitJournal, type JournalTerms } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
-import { FileLease } from "./lease.ts";
+import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { checkSpool, Queue } from "./queue.ts";
@@ -91,6 +91,8 @@ export class FileStore implements Store {
   readonly #removals: Removals;
   readonly #replay: Replay;
   readonly #fresh: Fresh;
+  readonly #draftHouse: DraftHouse;
+  readonly #leaseHouse: LeaseHouse;
   /** Something has been leased: what is committed may be wanted at once. */
   #forwards = false;
   #unsynced = false;
@@ -119,6 +121,23 @@ export class FileStore implements Store {
       onDone: () => this.#queue.hint(),
     });
     this.#taker = new Taker(disk, tellWarning);
+    this.#draftHouse = {
+      disk,
+      directory: this.#directory,
+      journal: this.#commits,
+      onLeft: (id, names) => this.#delivered.add(id, names),
+      onEnd: (id, committed, written) => {
+        if (committed && written !== null && this.#forwards) this.#fresh.add(id, written);
+        this.#endDraft(id, committed);
+      },
+    };
+    this.#leaseHouse = {
+      disk,
+      directory: this.#directory,
+      journal,
+      removing: (id) => this.noteRemoval(id, "removed"),
+      onEnd: (id, end) => this.#endLease(id, end),
+    };
     this.editor = new FileEditor({
       disk,
       directory: this.#directory,
@@ -133,18 +152,7 @@ export class FileStore implements Store {
   async create(): Promise<Draft> {
     this.#delivered.remove();
     const { id, made: content } = this.#newContent((name) => this.#disk.create(name));
-    return new FileDraft({
-      disk: this.#disk,
-      id,
-      content,
-      directory: this.#directory,
-      journal: this.#commits,
-      onLeft: (names) => this.#delivered.add(id, names),
-      onEnd: (committed, written) => {
-        if (committed && written !== null && this.#forwards) this.#fresh.add(id, written);
-        this.#endDraft(id, committed);
-      },
-    });
+    return new FileDraft(this.#draftHouse, id, content);
   }
 
   async ready(asked = false): Promise<readonly MessageId[]> {
@@ -162,23 +170,7 @@ export class FileStore implements Store {
     const envelope = this.#take(id, fresh);
     if (envelope === null) return null;
     this.#forwards = true;
-    return new FileLease({
-      disk: this.#disk,
-      id,
-      envelope,
-      content: fresh?.content ?? null,
-      directory: this.#directory,
-      journal: this.#options.journal,
-      removing: () => this.noteRemoval(id, "removed"),
-      onEnd: (end) => {
-        this.#leases.delete(id);
-        if (end === "completed") this.#commits?.removed(id);
-        if (end === "released") this.#queue.add(id);
-        if (end === "completed") this.#unsynced = true;
-        if (end === "lost") this.#givenUp.add(id);
-        if (end === "delivered") this.#delivered.add(id);
-      },
-    });
+    return new FileLease(this.#leaseHouse, { id, envelope, content: fresh?.content ?? null });
   }
 
   /** For those who remove a message in another way than by a lease: before its envelope goes, and when it did not. Tells, never throws. */
@@ -302,6 +294,15 @@ export class FileStore implements Store {
   #endDraft(id: MessageId, queued: boolean): void {
     this.#drafts.delete(id);
     if (queued) this.#queue.add(id);
+  }
+
+  #endLease(id: MessageId, end: LeaseEnd): void {
+    this.#leases.delete(id);
+    if (end === "completed") this.#commits?.removed(id);
+    if (end === "released") this.#queue.add(id);
+    if (end === "completed") this.#unsynced = true;
+    if (end === "lost") this.#givenUp.add(id);
+    if (end === "delivered") this.#delivered.add(id);
   }
 
   #inHand(id: MessageId): boolean {

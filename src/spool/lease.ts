@@ -6,7 +6,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Content, FailureReason, Lease, MessageFiles } from "../core/store.ts";
 import type { Disk } from "../io/disk.ts";
 import type { SharedSync } from "./commit.ts";
-import { knownContent, openContent } from "./content.ts";
+import { KnownContent, openContent } from "./content.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
 import { badName, busyName, contentName, envelopeName, rewriteName } from "./names.ts";
 import { reasonLines } from "./reasons.ts";
@@ -14,37 +14,42 @@ import { spoolFiles } from "./spool-files.ts";
 import { storageError } from "./storage-errors.ts";
 
 /** "delivered": but still to be removed. "lost": still to be put back. */
-type LeaseEnd = "completed" | "delivered" | "failed" | "released" | "lost";
+export type LeaseEnd = "completed" | "delivered" | "failed" | "released" | "lost";
 
-export interface LeaseOptions {
+/** What the leases of a store share. */
+export interface LeaseHouse {
   readonly disk: Disk;
-  readonly id: MessageId;
-  readonly envelope: Envelope;
-  /** What its content's file holds, if that need not be read. */
-  readonly content?: Buffer | null;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   readonly journal: Journal;
-  /** Called before the message is removed. */
-  readonly removing: () => void;
-  /** Called once, when the message is no longer held. */
-  readonly onEnd: (end: LeaseEnd) => void;
+  /** Called before a message is removed. */
+  readonly removing: (id: MessageId) => void;
+  /** Called once for each, when the message is no longer held. */
+  readonly onEnd: (id: MessageId, end: LeaseEnd) => void;
+}
+
+/** The message that a lease is of. */
+export interface Leased {
+  readonly id: MessageId;
+  readonly envelope: Envelope;
+  /** What its content's file holds, if that need not be read. */
+  readonly content: Buffer | null;
 }
 
 export class FileLease implements Lease {
   readonly id: MessageId;
-  readonly #options: LeaseOptions;
+  readonly #house: LeaseHouse;
   readonly #disk: Disk;
   #envelope: Envelope;
   #content: Buffer | null;
   #ended = false;
 
-  constructor(options: LeaseOptions) {
-    this.id = options.id;
-    this.#options = options;
-    this.#disk = options.disk;
-    this.#envelope = options.envelope;
-    this.#content = options.content ?? null;
+  constructor(house: LeaseHouse, { id, envelope, content }: Leased) {
+    this.id = id;
+    this.#house = house;
+    this.#disk = house.disk;
+    this.#envelope = envelope;
+    this.#content = content;
   }
 
   get envelope(): Envelope {
@@ -52,7 +57,7 @@ export class FileLease implements Lease {
   }
 
   async content(): Promise<Content> {
-    if (this.#content !== null) return knownContent(this.#content);
+    if (this.#content !== null) return new KnownContent(this.#content);
     return openContent(this.#disk, this.id);
   }
 
@@ -78,7 +83,7 @@ export class FileLease implements Lease {
    */
   async complete(): Promise<void> {
     const busy = busyName(this.id);
-    this.#options.removing();
+    this.#house.removing(this.id);
     try {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
       if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
@@ -125,7 +130,7 @@ export class FileLease implements Lease {
   /** It is set aside already: at the worst a power cut brings it back, to be refused once more. */
   async #syncSetAside(bad: string): Promise<void> {
     try {
-      await this.#options.directory?.flush();
+      await this.#house.directory?.flush();
     } catch (error) {
       const told = storageError(error, "sync the name of", bad);
       if (!(told instanceof RelayError)) throw told;
@@ -151,7 +156,7 @@ export class FileLease implements Lease {
     const name = busyName(this.id);
     try {
       await this.#replace(encodeEnvelope(envelope, name));
-      await this.#options.directory?.flush();
+      await this.#house.directory?.flush();
     } catch (error) {
       throw storageError(error, "write", name);
     }
@@ -171,7 +176,7 @@ export class FileLease implements Lease {
       const file = this.#disk.create(temporary);
       try {
         file.append(bytes);
-        if (this.#options.directory !== null) await file.sync();
+        if (this.#house.directory !== null) await file.sync();
       } finally {
         file.close();
       }
@@ -194,11 +199,11 @@ export class FileLease implements Lease {
 
   #end(end: LeaseEnd): void {
     this.#ended = true;
-    this.#options.onEnd(end);
+    this.#house.onEnd(this.id, end);
   }
 
   #warn(text: string): void {
-    this.#options.journal.tell({ kind: "note", level: "warning", detail: false, text });
+    this.#house.journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
 }
 

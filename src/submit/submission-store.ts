@@ -20,14 +20,13 @@ export function submissionStore(
   const disk = nodeDisk(directory);
   const directorySync = new SharedSync(disk);
   const names = new NameMaker(pid);
+  const house = { disk, directory: directorySync, onEnd: () => undefined };
   return {
     create: async () => {
       for (let tries = 1; ; tries += 1) {
         const id = names.next(clock.now());
         try {
-          const content = disk.create(contentName(id));
-          const onEnd = () => undefined;
-          return new FileDraft({ disk, id, content, directory: directorySync, onEnd });
+          return new FileDraft(house, id, disk.create(contentName(id)));
         } catch (error) {
           if (isErrno(error, "EEXIST") && tries < MOST_TRIES) continue;
           throw storageError(error, "create", `${directory}/${contentName(id)}`);
