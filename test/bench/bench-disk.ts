@@ -23,6 +23,9 @@ export interface BenchDisk extends Disposable {
   readonly kind: string;
 }
 
+const MOST_TRIES = 100;
+const PAUSE_MS = 100;
+
 /** `bytes`: its size. */
 export function openBenchDisk(bytes = 3 * 1024 ** 3): BenchDisk {
   // Short: the paths of Postfix's sockets must fit into 107 characters.
@@ -37,7 +40,7 @@ export function openBenchDisk(bytes = 3 * 1024 ** 3): BenchDisk {
       directory,
       kind: "fresh ext4 with a journal in a loop image, direct I/O",
       [Symbol.dispose]() {
-        execFileSync("umount", [directory]);
+        unmount(directory);
         quiet("losetup", ["-d", device]);
         remove();
       },
@@ -66,6 +69,19 @@ function mount(image: string, given: { directory: string; bytes: number }): stri
     throw error;
   }
   return device;
+}
+
+/** Processes of a program that was just ended may still be leaving. */
+function unmount(directory: string): void {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      quiet("umount", [directory]);
+      return;
+    } catch (error) {
+      if (tries === MOST_TRIES) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+    }
+  }
 }
 
 /** Written out: a hole would make every first write to a block wait for the host's own bookkeeping. */
