@@ -7,7 +7,7 @@ import type { Journal } from "../core/events.ts";
 import type { MessageEditor } from "../core/message-editor.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
-import type { Disk } from "../io/disk.ts";
+import type { Disk, DiskFile } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
 import { SharedSync } from "./commit.ts";
 import { Delivered } from "./delivered.ts";
@@ -149,9 +149,11 @@ export class FileStore implements Store {
     });
   }
 
+  readonly #createFile = (name: string): DiskFile => this.#disk.create(name);
+
   async create(): Promise<Draft> {
     this.#delivered.remove();
-    const { id, made: content } = this.#newContent((name) => this.#disk.create(name));
+    const { id, made: content } = this.#newContent(this.#createFile);
     return new FileDraft(this.#draftHouse, id, content);
   }
 
