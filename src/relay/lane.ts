@@ -16,8 +16,8 @@ const AHEAD = 3;
 /** With so many messages to come for each connection, another one is worth its while ... */
 const MANY = 50;
 /** ... or with so few, where each takes so long: large ones, or a host that is slow or far away. */
-const FEW = 8;
-const LONG_MS = 10;
+const FEW = 4;
+const LONG_MS = 4;
 /** And so it is when all have been busy with their messages for so long. */
 const SLOW_MS = 250;
 /** The mean of what messages took goes so much of the way to the last one, which counts for no more than this. */

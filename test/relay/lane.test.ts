@@ -37,9 +37,10 @@ test("a few messages go over one connection", async () => {
 });
 
 test("messages that take long go over more connections as soon as some wait", async () => {
-  assert.equal(await connectionsFor(30, 4, () => 20), 3);
-  assert.equal(await connectionsFor(6, 4, () => 20), 1);
-  assert.equal(await connectionsFor(30, 4, () => 5), 1);
+  assert.equal(await connectionsFor(30, 4, () => 20), 4);
+  assert.equal(await connectionsFor(16, 4, () => 20), 3);
+  assert.equal(await connectionsFor(4, 4, () => 20), 1);
+  assert.equal(await connectionsFor(30, 4, () => 3), 1);
 });
 
 test("one slow message, or the way to the host, is no reason for more connections", async () => {
