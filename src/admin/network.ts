@@ -23,13 +23,11 @@ export class Network {
   readonly #changes: Changes = {
     "listener.opened": () => "listen: start",
     "session.opened": (event) => this.#opened(event),
-    "session.closed": ({ server, peer }) =>
-      this.#in.leave(`${server} ${show(peer)}`) ? "in: stop" : null,
+    "session.closed": ({ peer }) => (this.#in.leave(peer) ? "in: stop" : null),
     "smarthost.resolving": (_, cause) => this.#approach(cause),
     "smarthost.connecting": (_, cause) => this.#approach(cause),
     "smarthost.connected": (event, cause) => this.#connected(event, cause),
-    "smarthost.disconnected": ({ local, peer }) =>
-      this.#out.leave(`${local} ${show(peer)}`) ? "out: stop" : null,
+    "smarthost.disconnected": ({ peer }) => (this.#out.leave(peer) ? "out: stop" : null),
     // Nothing tells that a connection could not be made, but what comes of it.
     "message.queued": ({ delivery }, cause) => (delivery.peer === "" ? this.#giveUp(cause) : null),
     "message.failed": ({ delivery }, cause) => (delivery.peer === "" ? this.#giveUp(cause) : null),
@@ -55,23 +53,23 @@ export class Network {
     return [
       `OUT started: ${this.#out.started}`,
       `OUT finished: ${this.#out.finished}`,
-      ...this.#out.lines(),
+      ...this.#out.list((local, peer) => `OUT: ${local} -> ${peer}`),
       `IN started: ${this.#in.started}`,
       `IN finished: ${this.#in.finished}`,
-      ...this.#in.lines(),
+      ...this.#in.list((local, peer) => `IN: ${local} <- ${peer}`),
     ];
   }
 
-  #opened({ server, local, peer }: Of<"session.opened">): NetworkChange {
+  #opened({ local, peer }: Of<"session.opened">): NetworkChange {
     this.#in.begin();
-    this.#in.join(`${server} ${show(peer)}`, `IN: ${local()} <- ${show(peer)}`);
+    this.#in.join(peer, local);
     return "in: start";
   }
 
   #connected({ local, peer }: Of<"smarthost.connected">, cause: Cause): NetworkChange | null {
     const began = this.#approach(cause);
     this.#approaching[cause] = false;
-    this.#out.join(`${local} ${show(peer)}`, `OUT: ${local} -> ${show(peer)}`);
+    this.#out.join(peer, () => local);
     return began;
   }
 
@@ -94,8 +92,8 @@ export class Network {
 class Ledger {
   started = 0;
   finished = 0;
-  /** Clients of unix sockets all look the same: several lines to a key. */
-  readonly #open = new Map<string, string[]>();
+  /** Our end of each connection. They are told apart by the object: clients of unix sockets all look the same. */
+  readonly #open = new Map<Peer, () => string>();
 
   get busy(): boolean {
     return this.#open.size > 0;
@@ -105,18 +103,13 @@ class Ledger {
     this.started += 1;
   }
 
-  join(key: string, line: string): void {
-    const same = this.#open.get(key);
-    if (same === undefined) this.#open.set(key, [line]);
-    else same.push(line);
+  join(peer: Peer, local: () => string): void {
+    this.#open.set(peer, local);
   }
 
   /** False for a connection that was made before we looked. */
-  leave(key: string): boolean {
-    const same = this.#open.get(key);
-    if (same === undefined) return false;
-    same.pop();
-    if (same.length === 0) this.#open.delete(key);
+  leave(peer: Peer): boolean {
+    if (!this.#open.delete(peer)) return false;
     this.finished += 1;
     return true;
   }
@@ -125,9 +118,9 @@ class Ledger {
     this.finished += 1;
   }
 
-  lines(): string[] {
-    return [...this.#open.values()].flat();
+  list(line: (local: string, peer: string) => string): string[] {
+    return [...this.#open].map(([peer, local]) =>
+      line(local(), displayAddress(peer.address, peer.port)),
+    );
   }
 }
-
-const show = ({ address, port }: Peer): string => displayAddress(address, port);

@@ -19,8 +19,9 @@ export type RelayEvent =
   | {
       readonly kind: "session.opened";
       readonly server: ServerKind;
+      /** The same object when the session is closed. */
       readonly peer: Peer;
-      /** Our end, "address:port". A question to the system: for those who show it, and only while they are told. */
+      /** Our end, "address:port". A question to the system: for those who show it, and only while the session is open. */
       readonly local: () => string;
     }
   | {
@@ -120,6 +121,7 @@ export type RelayEvent =
   | { readonly kind: "forward.abandoned"; readonly id: MessageId }
   | { readonly kind: "smarthost.resolving"; readonly address: string }
   | { readonly kind: "smarthost.connecting"; readonly address: string }
+  /** `peer`: the same object when it is disconnected. */
   | { readonly kind: "smarthost.connected"; readonly peer: Peer; readonly local: string }
   | { readonly kind: "smarthost.disconnected"; readonly peer: Peer; readonly local: string }
   | {

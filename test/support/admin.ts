@@ -227,13 +227,15 @@ export function delivery(text: string, peer = "127.0.0.1:17100"): Delivery {
 }
 
 /** The events of a connection to a smarthost. */
-export const outgoing = (port: number, local = "127.0.0.1:40000") =>
-  ({
+export const outgoing = (port: number, local = "127.0.0.1:40000") => {
+  const ends = { peer: peerOf(port), local };
+  return {
     resolving: { kind: "smarthost.resolving", address: `localhost:${port}` },
     connecting: { kind: "smarthost.connecting", address: `127.0.0.1:${port}` },
-    connected: { kind: "smarthost.connected", peer: peerOf(port), local },
-    disconnected: { kind: "smarthost.disconnected", peer: peerOf(port), local },
-  }) as const satisfies Record<string, RelayEvent>;
+    connected: { kind: "smarthost.connected", ...ends },
+    disconnected: { kind: "smarthost.disconnected", ...ends },
+  } as const satisfies Record<string, RelayEvent>;
+};
 
 export const message = (name: string, forwardToAddress = ""): RelayEvent => ({
   kind: "forward.message",
