@@ -272,6 +272,25 @@ test("status counts the connections of every server, this one included, and list
   );
 });
 
+test("our end of a connection is asked for when status shows it, not before", async () => {
+  await using admin = await testAdmin();
+  await using one = await admin.connect();
+  let asked = 0;
+  const ours = () => {
+    asked += 1;
+    return "127.0.0.1:25";
+  };
+  tellAll(admin.control, [{ kind: "session.opened", server: "smtp", peer: client, local: ours }]);
+  await one.ask("list", `<none>\r\n${PROMPT}`);
+  assert.equal(asked, 0);
+  await one.ask(
+    "status",
+    "OUT started: 0\r\nOUT finished: 0\r\nIN started: 2\r\nIN finished: 0\r\n" +
+      `IN: ${admin.address} <- ${one.local}\r\nIN: 127.0.0.1:25 <- 127.0.0.1:50079\r\n${PROMPT}`,
+  );
+  assert.equal(asked, 1);
+});
+
 test("status tells clients of a unix socket apart by their number", async () => {
   const path = join(temporary(), "admin");
   await using admin = await testAdmin({ interfaces: [{ kind: "unix", path }] });
