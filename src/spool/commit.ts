@@ -7,11 +7,13 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import type { Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
-import { contentName, envelopeName, newName } from "./names.ts";
+import { busyName, contentName, envelopeName, newName } from "./names.ts";
+import type { Reserved } from "./reserved.ts";
 
 /** How far a commit came, for whoever has to clean up after it failed. */
 export interface Progress {
-  renamed: boolean;
+  /** What the envelope is named; null while it has no file. */
+  envelope: string | null;
 }
 
 /** `directory`: null for --no-sync. `written`: the files as they were written, or null to sync what a filter left in their place. */
@@ -28,26 +30,52 @@ export async function publish(
     for (const file of files) file.close();
   }
   disk.rename(newName(id), envelopeName(id));
-  progress.renamed = true;
+  progress.envelope = envelopeName(id);
   await directory?.flush();
 }
 
-/** A small message of a busy spool: others see its files at once, and the journal keeps it until they are on disk. */
+/**
+ * A small message of a busy spool: others see its files at once, and the journal keeps it until they are on disk.
+ * Its envelope has no file yet if it may be reserved for a forwarder of ours.
+ */
 export async function publishJournaled(
   disk: Disk,
   journal: CommitJournal,
-  message: { id: MessageId; written: Written; progress: Progress },
+  message: { id: MessageId; written: Written; progress: Progress; reserved: Reserved },
 ): Promise<void> {
-  const { id, written, progress } = message;
+  const { id, written, progress, reserved } = message;
   await journal.put(id, written.content, written.envelope);
+  // Not before: after a power cut nobody could tell torn files that were never promised from whole ones.
   try {
-    // Not before: after a power cut nobody could tell torn files that were never promised from whole ones.
+    if (progress.envelope === null) {
+      const locked = reserved.add(id, written);
+      writeEnvelope(disk, locked ? busyName(id) : newName(id), {
+        bytes: written.envelope,
+        progress,
+      });
+      if (locked) return;
+    }
     disk.rename(newName(id), envelopeName(id));
   } catch (error) {
+    reserved.take(id);
     journal.takeBack(id);
     throw error;
   }
-  progress.renamed = true;
+  progress.envelope = envelopeName(id);
+}
+
+function writeEnvelope(
+  disk: Disk,
+  name: string,
+  { bytes, progress }: { bytes: Buffer; progress: Progress },
+): void {
+  const file = disk.create(name);
+  progress.envelope = name;
+  try {
+    file.append(bytes);
+  } finally {
+    file.close();
+  }
 }
 
 /** A filter may have put other files in the place of those we wrote, and nobody has synced them. */

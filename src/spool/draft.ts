@@ -8,7 +8,8 @@ import { type Progress, publish, publishJournaled, type SharedSync } from "./com
 import { copyIfUsual, decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
 import type { Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
-import { contentName, envelopeName, newName } from "./names.ts";
+import { contentName, newName } from "./names.ts";
+import type { Reserved } from "./reserved.ts";
 import { spoolFiles } from "./spool-files.ts";
 import { storageError } from "./storage-errors.ts";
 
@@ -22,6 +23,8 @@ export interface DraftHouse {
   readonly directory: SharedSync | null;
   /** Absent or null: every message is synced by itself. */
   readonly journal?: CommitJournal | null;
+  /** Where what is committed through the journal may be reserved; there is one if there is a journal. */
+  readonly reserved?: Reserved | null;
   /** Called with the names of files that could not be removed, the first of them first. Absent: they are left to recovery. */
   readonly onLeft?: (id: MessageId, names: readonly string[]) => void;
   /** Called once for each; true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
@@ -33,7 +36,10 @@ export class FileDraft implements Draft {
   readonly #house: DraftHouse;
   readonly #disk: Disk;
   readonly #content: DiskFile;
+  /** null while it has no file. */
   #envelope: DiskFile | null = null;
+  /** What is in it; null before it is sealed. */
+  #sealed: Buffer | null = null;
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #size = 0;
@@ -87,23 +93,42 @@ export class FileDraft implements Draft {
       if (content.length > 0) this.#content.append(content);
       name = newName(this.id);
       const bytes = encodeEnvelope(envelope, name);
-      this.#envelope = this.#disk.create(name);
-      this.#envelope.append(bytes);
+      this.#sealed = bytes;
       if (whole) this.#written = { content, envelope: bytes, said: copyIfUsual(envelope) };
+      // One that may be reserved gets its file when it is committed.
+      if (!whole || this.#house.reserved?.isOpen !== true) this.#writeEnvelope();
     } catch (error) {
       throw this.#gaveUp("write", name, error);
     }
   }
 
+  #writeEnvelope(): DiskFile | null {
+    if (this.#envelope !== null || this.#sealed === null) return this.#envelope;
+    this.#envelope = this.#disk.create(newName(this.id));
+    this.#envelope.append(this.#sealed);
+    return this.#envelope;
+  }
+
   files(): MessageFiles {
-    this.#filtered = true;
+    this.#giveAway();
     return spoolFiles(this.#disk, contentName(this.id), newName(this.id));
   }
 
-  async reread(): Promise<Envelope> {
+  /** From now on somebody else may change the files, and both are there. */
+  #giveAway(): void {
     this.#filtered = true;
     const name = newName(this.id);
+    try {
+      this.#writeEnvelope();
+    } catch (error) {
+      throw this.#gaveUp("write", name, error);
+    }
+  }
+
+  async reread(): Promise<Envelope> {
+    const name = newName(this.id);
     this.#mustBeOpen("read", name);
+    this.#giveAway();
     try {
       const file = this.#disk.open(name);
       try {
@@ -117,35 +142,40 @@ export class FileDraft implements Draft {
   }
 
   async commit(): Promise<void> {
-    const envelope = this.#envelope;
-    if (this.#ended || envelope === null) throw new Error("A draft is committed once, when sealed");
-    const progress = { renamed: false };
+    if (this.#ended || this.#sealed === null) {
+      throw new Error("A draft is committed once, when sealed");
+    }
+    const progress = { envelope: this.#envelope === null ? null : newName(this.id) };
     try {
       if (this.#filtered) this.#mustBeFiles();
-      await this.#publish(envelope, progress);
+      await this.#publish(progress);
     } catch (error) {
       // Whatever was synced before a failed sync cannot be believed any more: nothing may stay.
-      this.#discard(progress.renamed);
+      this.#discard(progress.envelope);
       throw storageError(error, "commit", newName(this.id));
     }
     this.#end(true);
   }
 
-  async #publish(envelope: DiskFile, progress: Progress): Promise<void> {
-    const { directory, journal } = this.#house;
+  async #publish(progress: Progress): Promise<void> {
+    const { directory, journal, reserved } = this.#house;
+    const { id } = this;
     const written = this.#filtered ? null : this.#written;
-    const takes = written !== null && (journal?.takes(written.content, written.envelope) ?? false);
-    if (written !== null && journal && takes) {
+    if (
+      written !== null &&
+      journal &&
+      reserved &&
+      journal.takes(written.content, written.envelope)
+    ) {
       this.#content.close();
-      envelope.close();
-      await publishJournaled(this.#disk, journal, { id: this.id, written, progress });
+      this.#envelope?.close();
+      await publishJournaled(this.#disk, journal, { id, written, progress, reserved });
       return;
     }
-    await publish(this.#disk, directory, {
-      id: this.id,
-      written: this.#filtered ? null : [this.#content, envelope],
-      progress,
-    });
+    progress.envelope = newName(id);
+    const envelope = this.#writeEnvelope();
+    const files = this.#filtered || envelope === null ? null : [this.#content, envelope];
+    await publish(this.#disk, directory, { id, written: files, progress });
   }
 
   /** A filter that takes the message away must say so, and one that leaves something else does not get it sent. */
@@ -158,7 +188,7 @@ export class FileDraft implements Draft {
   }
 
   async commitIfLeft(): Promise<boolean> {
-    this.#filtered = true;
+    this.#giveAway();
     if (this.#disk.stat(newName(this.id)) === null) {
       // The filter has taken the message; content without envelope may be in use elsewhere (copy:pop).
       this.#end(false);
@@ -168,12 +198,12 @@ export class FileDraft implements Draft {
       await this.commit();
       return true;
     }
-    this.#discard(false);
+    this.#discard(newName(this.id));
     return false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#ended) this.#discard(false);
+    if (!this.#ended) this.#discard(this.#envelope === null ? null : newName(this.id));
   }
 
   #takeGathered(): Buffer {
@@ -191,21 +221,23 @@ export class FileDraft implements Draft {
 
   /** A step has failed: every trace of the message is removed. Returns what to throw. */
   #gaveUp(doing: string, name: string, error: unknown): unknown {
-    this.#discard(false);
+    this.#discard(newName(this.id));
     return storageError(error, doing, name);
   }
 
-  /** `visible`: the envelope has its final name already, and another process may hold it by now. */
-  #discard(visible: boolean): void {
+  /**
+   * `envelope`: its name; null when it has no file. Not its first name: it is a message, and another process may
+   * hold it by now.
+   */
+  #discard(envelope: string | null): void {
     const content = contentName(this.id);
-    const envelope = visible ? envelopeName(this.id) : newName(this.id);
-    const removed = this.#tryRemove(envelope);
-    if (visible && removed !== "removed") {
+    const removed = envelope === null ? "gone" : this.#tryRemove(envelope);
+    if (envelope !== null && envelope !== newName(this.id) && removed !== "removed") {
       // It keeps its content, so that it never arrives empty if another process takes it.
       if (removed === "stays") this.#house.onLeft?.(this.id, [envelope, content]);
     } else {
       const left = this.#tryRemove(content) === "stays" ? [content] : [];
-      if (removed === "stays") left.unshift(envelope);
+      if (envelope !== null && removed === "stays") left.unshift(envelope);
       if (left.length > 0) this.#house.onLeft?.(this.id, left);
     }
     this.#end(false);

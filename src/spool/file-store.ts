@@ -15,7 +15,7 @@ import { type DraftHouse, FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
 import { Fresh, type Written } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
-import { CommitJournal, type JournalTerms } from "./journal.ts";
+import { type CommitJournal, type JournalTerms, openCommitJournal } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
 import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
@@ -24,6 +24,7 @@ import { checkSpool, Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
 import { Removals } from "./removals.ts";
 import { Replay } from "./replay.ts";
+import { Reserved } from "./reserved.ts";
 import { storageError } from "./storage-errors.ts";
 import { Taker } from "./take.ts";
 
@@ -91,10 +92,9 @@ export class FileStore implements Store {
   readonly #removals: Removals;
   readonly #replay: Replay;
   readonly #fresh: Fresh;
+  readonly #reserved: Reserved;
   readonly #draftHouse: DraftHouse;
   readonly #leaseHouse: LeaseHouse;
-  /** Something has been leased: what is committed may be wanted at once. */
-  #forwards = false;
   #unsynced = false;
   #recovered = false;
 
@@ -105,15 +105,17 @@ export class FileStore implements Store {
     this.#disk = disk;
     this.#directory = options.sync ? new SharedSync(disk) : null;
     this.#processes = options.processes ?? systemProcesses();
-    this.#commits = openJournal(options, disk, this.#processes);
+    this.#commits = openCommitJournal(options, disk, this.#processes);
     this.#names = new NameMaker(this.#processes.pid);
     this.#holders =
       options.disk === undefined
         ? openHolders({ spool, clock, processes: this.#processes, warn: tellWarning })
         : noOtherHolders;
     const inHand = (id: MessageId) => this.#inHand(id);
-    this.#queue = new Queue({ disk, clock, inHand, warn: tellWarning });
+    const reserved = () => [...this.#reserved.ids()].filter((id) => !this.#drafts.has(id));
+    this.#queue = new Queue({ disk, clock, inHand, reserved, warn: tellWarning });
     this.#fresh = new Fresh(clock);
+    this.#reserved = new Reserved({ disk, clock, onLost: (id) => this.#lose(id) });
     this.#delivered = new Delivered(disk, (id) => this.#commits?.removed(id));
     this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
     this.#replay = new Replay({
@@ -125,9 +127,11 @@ export class FileStore implements Store {
       disk,
       directory: this.#directory,
       journal: this.#commits,
+      reserved: this.#reserved,
       onLeft: (id, names) => this.#delivered.add(id, names),
       onEnd: (id, committed, written) => {
-        if (committed && written !== null && this.#forwards) this.#fresh.add(id, written);
+        const wanted = committed && this.#reserved.isUsed && !this.#reserved.has(id);
+        if (wanted && written !== null) this.#fresh.add(id, written);
         this.#endDraft(id, committed);
       },
     };
@@ -166,12 +170,15 @@ export class FileStore implements Store {
 
   async lease(id: MessageId): Promise<Lease | null> {
     this.#holders.enter("forwarder");
-    if (this.#inHand(id) || this.#replay.isPending) return null;
+    this.#reserved.active();
+    if (this.#replay.isPending || this.#drafts.has(id)) return null;
+    const known = this.#reserved.take(id);
+    if (this.#inHand(id)) return null;
     this.#leases.add(id);
-    const fresh = this.#fresh.take(id);
-    const envelope = this.#take(id, fresh);
+    const fresh = known ?? this.#fresh.take(id);
+    if (known !== null) this.#queue.delete(id);
+    const envelope = known?.said ?? this.#take(id, fresh);
     if (envelope === null) return null;
-    this.#forwards = true;
     return new FileLease(this.#leaseHouse, { id, envelope, content: fresh?.content ?? null });
   }
 
@@ -266,6 +273,7 @@ export class FileStore implements Store {
   /** Ends cleanly: what was delivered does not come back, and nobody takes us for a crashed holder. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#reserved.close();
     await this.#queue.close();
     await this.#commits?.close();
     if (this.#unsynced) {
@@ -303,12 +311,18 @@ export class FileStore implements Store {
     if (end === "completed") this.#commits?.removed(id);
     if (end === "released") this.#queue.add(id);
     if (end === "completed") this.#unsynced = true;
-    if (end === "lost") this.#givenUp.add(id);
+    if (end === "lost") this.#lose(id);
     if (end === "delivered") this.#delivered.add(id);
   }
 
+  #lose(id: MessageId): void {
+    this.#queue.delete(id);
+    this.#givenUp.add(id);
+  }
+
   #inHand(id: MessageId): boolean {
-    return this.#drafts.has(id) || this.#leases.has(id) || this.#delivered.has(id);
+    if (this.#drafts.has(id) || this.#leases.has(id)) return true;
+    return this.#delivered.has(id) || this.#reserved.has(id);
   }
 
   /** null when it is not ours; then it is not in hand either. */
@@ -327,18 +341,6 @@ export class FileStore implements Store {
     }
     return taken;
   }
-}
-
-/** With --shared-spool there is none: after a power cut the other program may be the first to read. */
-function openJournal(
-  { sync, shared, recover: recovers, clock, commits }: FileStoreOptions,
-  disk: Disk,
-  processes: ProcessTable,
-): CommitJournal | null {
-  const { journaling } = disk;
-  if (commits === undefined || !sync || shared || recovers === false) return null;
-  if (journaling === undefined) return null;
-  return new CommitJournal({ disk, journaling, clock, processes, ...commits });
 }
 
 function warn(journal: Journal, text: string): void {

@@ -296,6 +296,25 @@ export class CommitJournal {
   }
 }
 
+/** With --shared-spool there is none: after a power cut the other program may be the first to read. */
+export function openCommitJournal(
+  store: {
+    readonly sync: boolean;
+    readonly shared: boolean;
+    readonly recover?: boolean;
+    readonly clock: Clock;
+    readonly commits?: JournalTerms;
+  },
+  disk: Disk,
+  processes: ProcessTable,
+): CommitJournal | null {
+  const { sync, shared, recover, clock, commits } = store;
+  const { journaling } = disk;
+  if (commits === undefined || !sync || shared || recover === false) return null;
+  if (journaling === undefined) return null;
+  return new CommitJournal({ disk, journaling, clock, processes, ...commits });
+}
+
 /**
  * Whoever is about to have sent a message is taken along: a sync costs more than waiting for them. Where
  * nothing happens meanwhile, these turns of the event loop take no time.

@@ -19,6 +19,8 @@ export interface QueueOptions {
   readonly clock: Clock;
   /** True for messages that this store receives or leases: their files say nothing new. */
   readonly inHand: (id: MessageId) => boolean;
+  /** Messages in hand that wait all the same: they are listed by this store only. */
+  readonly reserved: () => Iterable<MessageId>;
   readonly warn: (text: string) => void;
 }
 
@@ -111,6 +113,7 @@ export class Queue {
       const id = waitingId(name);
       if (id !== null && !inHand(id)) ids.push(id);
     }
+    ids.push(...this.#options.reserved());
     this.#others = others;
     this.#listed = stamp;
     const grown = this.#index.replace(ids);

@@ -55,8 +55,8 @@ test("system calls and directory listings of a message do not grow with their nu
     const calls = name.split(" ").reduce((sum, one) => sum + added(one), 0);
     t.diagnostic(`${name}: ${calls.toFixed(2)} a message`);
     assert.ok(calls <= most, `${name}: ${calls.toFixed(2)} a message`);
-    // Many messages may need fewer syncs than few, which have no journal.
-    if (!name.includes("sync")) assert.ok(calls > 0, `${name}: ${calls.toFixed(2)} a message`);
+    // Many messages may need fewer than few, which have no journal and are not locked from the start.
+    if (!/sync|rename/.test(name)) assert.ok(calls > 0, `${name}: ${calls.toFixed(2)} a message`);
   }
 });
 

@@ -8,7 +8,7 @@ import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
 import { waitingId } from "../../src/spool/names.ts";
 import type { ProcessTable } from "../../src/spool/process-table.ts";
 import { CrashingDisk, type CrashingDiskOptions } from "../support/crashing-disk.ts";
-import { anEnvelope, storeMessage } from "../support/messages.ts";
+import { allBytes, anEnvelope, storeMessage } from "../support/messages.ts";
 import { shortClock } from "../support/short-clock.ts";
 
 /** Too large for a segment: its commit syncs the directory. */
@@ -51,11 +51,16 @@ const AFTERWARDS = {
   },
 } as const;
 
-async function openOn(disk: CrashingDisk, processes: ProcessTable): Promise<FileStore> {
+async function openOn(
+  disk: CrashingDisk,
+  processes: ProcessTable,
+  recover = true,
+): Promise<FileStore> {
   return await openFileStore({
     directory: disk.directory,
     sync: true,
     shared: false,
+    recover,
     journal: silentJournal,
     clock: shortClock,
     disk,
@@ -83,6 +88,12 @@ async function complete(store: FileStore, story: Story, n: number, id: MessageId
 async function engage(store: FileStore, story: Story): Promise<void> {
   await accept(store, story, 0);
   for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
+}
+
+/** What comes next is reserved for whoever has taken this one. */
+async function forwardOne(store: FileStore, story: Story): Promise<void> {
+  await engage(store, story);
+  await complete(store, story, 1, await accept(store, story, 1));
 }
 
 const SCENARIOS: Record<string, Scenario> = {
@@ -129,6 +140,19 @@ const SCENARIOS: Record<string, Scenario> = {
     await complete(store, story, 1, id);
     const other = await accept(store, story, 2);
     await complete(store, story, 2, other);
+  },
+  "accept for a forwarder that takes one after the other": async (store, story) => {
+    await forwardOne(store, story);
+    const ids = await Promise.all([2, 3, 4].map(async (n) => await accept(store, story, n)));
+    await complete(store, story, 2, ids[0] ?? assert.fail());
+    await using lease = await store.lease(ids[1] ?? assert.fail());
+    await lease?.fail({ text: "no", code: 550, recipients: anEnvelope.toRemote });
+  },
+  "accept for a forwarder that ends": async (store, story, disk) => {
+    await forwardOne(store, story);
+    await accept(store, story, 2);
+    await store.close();
+    story.closed = !disk.isDead;
   },
   "set aside": async (store, story) => {
     await engage(store, story);
@@ -278,6 +302,28 @@ test("a message that was committed through the journal costs one sync, shared wi
   const before = disk.syncs.length;
   await Promise.all([1, 2, 3].map(async (n) => await accept(store, story, n)));
   assert.equal(disk.syncs.length - before, 1, disk.syncs.slice(before).join(", "));
+});
+
+test("what a forwarder is about to take is named .busy from the start; nobody else takes it", async () => {
+  const disk = new CrashingDisk();
+  const story = newStory();
+  const store = await openOn(disk, processesOf("1"));
+  await forwardOne(store, story);
+  const id = await accept(store, story, 2);
+  const files = [`${id}.content`, `${id}.envelope.busy`];
+  assert.deepEqual(
+    disk.list().filter((name) => name.startsWith(`${id}.`)),
+    files,
+  );
+  const other = await openOn(disk, processesOf("1", 8, [7]), false);
+  assert.equal(await other.lease(id), null);
+  store.list();
+  assert.ok((await store.ready()).includes(id), "after a listing of the directory");
+  await using lease = await store.lease(id);
+  assert.deepEqual(lease?.envelope, anEnvelope);
+  assert.equal(await store.lease(id), null, "once");
+  await using content = (await lease?.content()) ?? assert.fail();
+  assert.equal((await allBytes(content)).toString(), contentOf(2));
 });
 
 test("replay is repeatable: a power cut in the middle of it is recovered from", async () => {

@@ -62,7 +62,7 @@ async function engaged(disk: Disk, place: Place = {}): Promise<FileStore> {
 }
 
 function faulty(code: string): Error {
-  return Object.assign(new Error(`${code}: no luck`), { code });
+  return Object.assign(new Error(`${code}: no luck`), { code, syscall: "open" });
 }
 
 test("a mailbox keeps the content that it shares with the spool when the journal is replayed", async () => {
@@ -242,6 +242,42 @@ async function closing(opening: Promise<FileStore>): Promise<FileStore & AsyncDi
 }
 
 /** A Disk's methods as properties, so that some of them can be replaced. */
+for (const step of ["create", "append"] as const) {
+  test(`a message whose envelope cannot be made after it is in the journal is refused, and gone: ${step}`, async () => {
+    const memory = new CrashingDisk();
+    const trouble = { full: false };
+    const fail = (name: string, at: string) => {
+      if (trouble.full && at === step && name.endsWith(".busy")) throw faulty("ENOSPC");
+    };
+    const store = await engaged({
+      ...disks(memory),
+      create: (name) => {
+        fail(name, "create");
+        const file = memory.create(name);
+        const append = (bytes: Uint8Array) => {
+          fail(name, "append");
+          file.append(bytes);
+        };
+        return { ...file, append };
+      },
+    });
+    const first = (await store.ready())[0] ?? assert.fail();
+    await (await store.lease(first))?.complete();
+    trouble.full = true;
+    await assert.rejects(storeMessage(store, TEXT), { code: "SPOOL_FULL" });
+    const files = () => memory.list().filter((name) => name.startsWith("emailrelay."));
+    assert.deepEqual(files(), []);
+    assert.deepEqual(await store.ready(), []);
+    trouble.full = false;
+    const id = await storeMessage(store, TEXT);
+    assert.deepEqual(files(), [`${id}.content`, `${id}.envelope.busy`]);
+    const left = memory.killed();
+    await openOn(left, { pid: 8 });
+    const names = left.list().filter((name) => name.startsWith("emailrelay."));
+    assert.deepEqual(names.sort(), [`${id}.content`, `${id}.envelope`]);
+  });
+}
+
 function disks(disk: CrashingDisk): Disk {
   return {
     directory: disk.directory,

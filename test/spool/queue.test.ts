@@ -141,6 +141,7 @@ async function openQueue(directory: string) {
         }),
     },
     inHand: () => false,
+    reserved: () => [],
     warn: (text) => warnings.push(text),
   });
   let count = 0;
