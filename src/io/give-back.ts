@@ -21,8 +21,12 @@ function closedPort() {
  * may be reading or writing it, nor any system call.
  */
 export function giveBack({ buffer, byteLength }: Uint8Array): void {
-  if (!(buffer instanceof ArrayBuffer) || byteLength < LARGE_BYTES) return;
-  if (byteLength !== buffer.byteLength) return;
+  if (byteLength === buffer.byteLength) giveBackAll(buffer);
+}
+
+/** As `giveBack`, for memory that is nobody's any more, whatever part of it was used. */
+export function giveBackAll(buffer: ArrayBufferLike): void {
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < LARGE_BYTES) return;
   try {
     nowhere.postMessage(null, [buffer]);
   } catch {

@@ -144,7 +144,7 @@ export class ContentDesk {
     for (const piece of reader.content) room = message.push(piece) && room;
     if (message.streams) input.giveBack();
     if (end >= 0) return END;
-    return this.#afterPush(message, room);
+    return this.#afterPush(message, input, room);
   }
 
   #takeChunk(input: LineReader, message: IncomingMessage): Taken {
@@ -156,18 +156,20 @@ export class ContentDesk {
     input.advance(count);
     if (message.streams) input.giveBack();
     chunk.left -= count;
-    if (chunk.left > 0) return this.#afterPush(message, room);
+    if (chunk.left > 0) return this.#afterPush(message, input, room);
     if (chunk.last) return END;
     this.#chunk = null;
     this.#options.transcript.line("rx", "[message content not logged]");
-    this.#afterPush(message, room);
+    this.#afterPush(message, input, room);
     return { kind: "chunk", size: chunk.size, tooBig: message.tooBig };
   }
 
   /** Once a message is too large for memory, it streams. */
-  #afterPush(message: IncomingMessage, room: boolean): Taken {
+  #afterPush(message: IncomingMessage, input: LineReader, room: boolean): Taken {
     if (message.isLarge) {
-      message.stream(this.#options.whenRoom);
+      const alone = input.pending === 0;
+      message.stream(this.#options.whenRoom, alone);
+      if (alone) input.giveBack();
       this.#deliver(message);
     }
     return room ? MORE : FULL;

@@ -1,6 +1,7 @@
 /** One message on its way in: a few buffers while it is small, a stream with back-pressure when it is not. */
 import { ClientGone, type IncomingContent } from "../core/intake.ts";
 import type { Reply } from "../core/reply.ts";
+import { giveBackAll } from "../io/give-back.ts";
 import { ContentQueue } from "./content-queue.ts";
 import { HopCounter } from "./hops.ts";
 import { TOO_BIG_TEXT } from "./server-reply.ts";
@@ -66,10 +67,15 @@ export class IncomingMessage implements IncomingContent {
     return true;
   }
 
-  /** From now on what comes is passed on at once. `whenRoom` is called each time the receiver has caught up. */
-  stream(whenRoom: () => void): void {
+  /**
+   * From now on what comes is passed on at once. `whenRoom` is called each time the receiver has caught up. `alone`:
+   * the buffers that it came in have nothing else in them that is still to be read.
+   */
+  stream(whenRoom: () => void, alone: boolean): void {
     this.#queue = new ContentQueue(whenRoom);
-    for (const part of this.#parts.splice(0)) this.#queue.push(part);
+    const parts = this.#parts.splice(0);
+    for (const part of parts) this.#queue.push(part);
+    if (alone) for (const { buffer } of parts) giveBackAll(buffer);
   }
 
   /** The client has sent all of it. `bad` is what is wrong with its bytes. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { giveBack } from "../../src/io/give-back.ts";
 import { ContentQueue } from "../../src/smtp/content-queue.ts";
+import { IncomingMessage } from "../../src/smtp/incoming.ts";
 import { LineReader } from "../../src/smtp/line.ts";
 
 const BLOCK = 256 * 1024;
@@ -97,6 +98,21 @@ test("giveBack() empties what is large, and leaves alone what may be a part of s
   assert.equal(small.toString(), "small");
   assert.equal(part.at(-1), 0x78);
   assert.notEqual(pool.length, 0);
+});
+
+test("a large message gives back what it came in, parts of one buffer too, unless more is to be read there", async () => {
+  for (const alone of [true, false]) {
+    const bytes = Buffer.allocUnsafeSlow(70 * 1024).fill("x");
+    const message = new IncomingMessage("Received: x\r\n", { maxSizeBytes: 0, maxHops: 0 });
+    for (const part of [bytes.subarray(0, 1000), bytes.subarray(2000)]) message.push(part);
+    assert.equal(message.isLarge, true);
+    message.stream(() => undefined, alone);
+    assert.equal(bytes.length, alone ? 0 : 70 * 1024);
+    message.end(null);
+    let size = 0;
+    for await (const chunk of message.chunks) size += chunk.length;
+    assert.equal(size, 13 + 69 * 1024 + 24);
+  }
 });
 
 test("LineReader gives back only what has been read to its end", () => {

@@ -329,3 +329,19 @@ test("a bare newline that was fixed is told once a message", async () => {
   );
   assert.equal(plainConfig.bareNewlines, "fix");
 });
+
+test("what comes with a large message, in the same buffers, is read all the same", async () => {
+  const smtp = { ...plainConfig.smtp, chunking: true };
+  await using listening = await testListener({ config: { smtp } });
+  await using client = await RawClient.connect(listening.address);
+  const text = (lines: number) =>
+    Array.from({ length: lines }, (_, n) => `${n % 7 === 0 ? "." : "x"}${n}${"y".repeat(60)}\r\n`);
+  const [dotted, first, last] = [text(4000).join(""), text(1100).join(""), text(1200).join("")];
+  const from = "MAIL FROM:<a@b>\r\nRCPT TO:<r@x>\r\n";
+  client.send(`EHLO x\r\n${from}DATA\r\n${dotted.replace(/^\./gm, "..")}.\r\n`);
+  client.send(`${from}BDAT ${first.length}\r\n${first}BDAT ${last.length} LAST\r\n${last}QUIT\r\n`);
+  assert.match(await client.rest(), /221 OK\r\n$/);
+  const [one, other] = listening.messages;
+  assert.equal(one?.content.replace(/^Received:.*\r\n/, ""), dotted);
+  assert.equal(other?.content.replace(/^Received:.*\r\n/, ""), first + last);
+});
