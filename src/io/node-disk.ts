@@ -123,6 +123,9 @@ async function syncDirectory(directory: string): Promise<void> {
   const fd = openSync(directory, O_RDONLY);
   try {
     await syncDescriptor(fd);
+    // XFS that has shut itself down meanwhile, after a fault of its disk, says that all is well, but not that the
+    // directory can be looked at.
+    fstatSync(fd);
   } finally {
     closeSync(fd);
   }

@@ -52,14 +52,21 @@ function crashes(count: number, firstSeed: number): Rounds {
   };
 }
 
+/** All kinds on ext4, then on XFS, where that can be had, and so on. */
 function powerCuts(count: number, firstSeed: number): Rounds {
   const kinds = Object.keys(POWER_KINDS) as PowerKind[];
-  const kindOf = (seed: number) => kinds[seed % kinds.length] ?? "intake";
+  const noXfs = cannotMountImage("xfs");
+  if (noXfs !== false) print(`\non ext4 only: ${noXfs}`);
+  const placeOf = (seed: number) =>
+    noXfs === false && Math.floor((seed - firstSeed) / kinds.length) % 2 === 1 ? "xfs" : "ext4";
+  const powerKindOf = (seed: number) => kinds[seed % kinds.length] ?? "intake";
   return {
-    ...{ count, firstSeed, kindOf },
+    ...{ count, firstSeed },
+    kindOf: (seed) => `${powerKindOf(seed)}, ${placeOf(seed)}`,
     round: async (seed) => {
       const loadMs = seed % 4 === 0 ? LONG_LOAD_MS : 1500;
-      const { cuts, ...account } = await powerRound({ seed, kind: kindOf(seed), loadMs });
+      const terms = { seed, kind: powerKindOf(seed), loadMs, fileSystem: placeOf(seed) } as const;
+      const { cuts, ...account } = await powerRound(terms);
       return { ...account, faults: cuts };
     },
   };

@@ -21,6 +21,13 @@ for (const kind of ONE_BY_ONE) {
   });
 }
 
+for (const kind of ["intake", "journal, forwarding"] as const) {
+  const cannot = present("mkfs.xfs") || cannotMountImage("xfs");
+  test(`nor by one on XFS: ${kind}`, { skip: skip || cannot }, async () => {
+    assertNothingLost(await powerRound({ seed: 4, kind, fileSystem: "xfs" }));
+  });
+}
+
 const TOGETHER: readonly PowerKind[] = ["journal", "journal, forwarding", "journal, copy"];
 for (const kind of TOGETHER) {
   test(`no acknowledged message is lost or altered by a power cut: ${kind}`, { skip }, async () => {

@@ -1,4 +1,4 @@
-/** An ext4 file system in a file, whose power can be cut: everything that was not synced is gone then. */
+/** A file system in a file, whose power can be cut: everything that was not synced is gone then. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -6,9 +6,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { whateverHappens } from "./whatever-happens.ts";
 
-/** EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: no write reaches the device any more, not even the journal's. */
+/** EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN too, without a flush of the log: no write reaches the device any more, not even the journal's. */
 const CUT = `import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))`;
+
+export type ImageKind = "ext4" | "xfs";
+
+export interface ImageTerms {
+  /** XFS needs 320 at least. */
+  readonly megabytes: number;
+  /** ext4 only. */
+  readonly inodes?: number;
+  /** ext4 if not given. */
+  readonly kind?: ImageKind;
+}
+
+/** XFS will not have two file systems with the same name at a time, as copies have. */
+const MOUNT_OPTIONS = { ext4: "loop", xfs: "loop,nouuid" };
 
 export class DiskImage implements Disposable {
   /** Where it is mounted. */
@@ -17,10 +31,12 @@ export class DiskImage implements Disposable {
   readonly spool: string;
   readonly #folder: string;
   readonly #file: string;
+  readonly #kind: ImageKind;
   readonly #forget: () => void;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, kind: ImageKind) {
     this.#folder = folder;
+    this.#kind = kind;
     this.#file = join(folder, "image");
     this.place = join(folder, "mounted");
     this.spool = join(this.place, "spool");
@@ -29,12 +45,13 @@ export class DiskImage implements Disposable {
   }
 
   /** Mounted, and everything in it on the device. */
-  static make({ megabytes, inodes }: { megabytes: number; inodes?: number }): DiskImage {
-    const image = new DiskImage(mkdtempSync(join(tmpdir(), "relayd-image-")));
+  static make({ megabytes, inodes, kind = "ext4" }: ImageTerms): DiskImage {
+    const image = new DiskImage(mkdtempSync(join(tmpdir(), "relayd-image-")), kind);
     try {
       run("truncate", "--size", `${megabytes}M`, image.#file);
       const some = inodes === undefined ? [] : ["-N", String(inodes)];
-      run("mkfs.ext4", "-q", "-F", "-m", "0", ...some, image.#file);
+      if (kind === "xfs") run("mkfs.xfs", "-q", "-f", image.#file);
+      else run("mkfs.ext4", "-q", "-F", "-m", "0", ...some, image.#file);
       image.mount();
       mkdirSync(image.spool);
       run("sync", "--file-system", image.place);
@@ -47,13 +64,13 @@ export class DiskImage implements Disposable {
 
   /** The same bytes on another device, as a snapshot would have them. Not mounted. */
   copy(): DiskImage {
-    const image = new DiskImage(mkdtempSync(join(tmpdir(), "relayd-image-")));
+    const image = new DiskImage(mkdtempSync(join(tmpdir(), "relayd-image-")), this.#kind);
     run("cp", "--sparse=always", this.#file, image.#file);
     return image;
   }
 
   mount(): void {
-    run("mount", "-o", "loop", this.#file, this.place);
+    run("mount", "-o", MOUNT_OPTIONS[this.#kind], this.#file, this.place);
   }
 
   /** When nobody uses it any more. */
@@ -75,7 +92,8 @@ export class DiskImage implements Disposable {
 
   /** Throws unless the file system is in order. Not while mounted. */
   check(): void {
-    run("fsck.ext4", "-f", "-n", this.#file);
+    if (this.#kind === "xfs") run("xfs_repair", "-n", this.#file);
+    else run("fsck.ext4", "-f", "-n", this.#file);
   }
 
   [Symbol.dispose](): void {

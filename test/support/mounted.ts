@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DiskImage } from "./disk-image.ts";
+import { DiskImage, type ImageKind, type ImageTerms } from "./disk-image.ts";
 import { whateverHappens } from "./whatever-happens.ts";
 
 export interface Mounted extends Disposable {
@@ -23,10 +23,10 @@ export function cannotMount(): string | false {
 }
 
 /** For tests that need a file system on a device. */
-export function cannotMountImage(): string | false {
+export function cannotMountImage(kind: ImageKind = "ext4"): string | false {
   if (process.getuid?.() !== 0) return "only root can mount";
   try {
-    mountedImage({ megabytes: 8 })[Symbol.dispose]();
+    mountedImage({ megabytes: kind === "xfs" ? 320 : 8, kind })[Symbol.dispose]();
     return false;
   } catch (error) {
     return `may not mount images here: ${String(error)}`;
@@ -60,9 +60,9 @@ export function mounted(options: string): Mounted {
   };
 }
 
-/** An ext4 in a file, with a spool directory in it. */
-export function mountedImage(size: { megabytes: number; inodes?: number }): Mounted {
-  const image = DiskImage.make(size);
+/** A file system in a file, with a spool directory in it. */
+export function mountedImage(terms: ImageTerms): Mounted {
+  const image = DiskImage.make(terms);
   return {
     spool: image.spool,
     remount: (changed) => mount("-o", `remount,${changed}`, image.place),

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type Account, accountFor } from "./accounting.ts";
 import { freePort } from "./catcher.ts";
 import { Children } from "./children.ts";
-import { DiskImage } from "./disk-image.ts";
+import { DiskImage, type ImageKind } from "./disk-image.ts";
 import { MailPump, randomFrom } from "./mail-pump.ts";
 import { bin, canConnect, until } from "./relayd.ts";
 import { whateverHappens } from "./whatever-happens.ts";
@@ -47,6 +47,8 @@ export interface PowerTerms {
   readonly more?: readonly string[];
   /** Mail is pumped in for so long at the most. */
   readonly loadMs?: number;
+  /** ext4 if not given. */
+  readonly fileSystem?: ImageKind;
 }
 
 /** Enough for the journal, which leaves the last 512 MB alone. Sparse. */
@@ -105,7 +107,8 @@ class PowerRound {
   async run(): Promise<PowerAccount> {
     const { options, forwards, after } = POWER_KINDS[this.#terms.kind];
     await this.#startSmarthost();
-    const image = this.#keep(DiskImage.make({ megabytes: MEGABYTES }));
+    const { fileSystem = "ext4" } = this.#terms;
+    const image = this.#keep(DiskImage.make({ megabytes: MEGABYTES, kind: fileSystem }));
     const serving = await this.#start(image, [...options, ...(forwards ? this.#out() : [])]);
     const pump = await this.#load();
     await this.#cut(image, after === "cut" ? serving : null);
