@@ -35,7 +35,8 @@ export async function publish(
 }
 
 /**
- * A small message of a busy spool: others see its files at once, and the journal keeps it until they are on disk.
+ * A message of a busy spool: others see its files at once, and the journal keeps it until they are on disk; of a
+ * large one, whose content was synced by itself, it keeps the envelope.
  * Its envelope has no file yet if it may be reserved for a forwarder of ours.
  */
 export async function publishJournaled(
@@ -44,7 +45,7 @@ export async function publishJournaled(
   message: { id: MessageId; written: Written; progress: Progress; reserved: Reserved },
 ): Promise<void> {
   const { id, written, progress, reserved } = message;
-  await journal.put(id, written.content, written.envelope);
+  await journal.put(id, written);
   // Not before: after a power cut nobody could tell torn files that were never promised from whole ones.
   try {
     if (progress.envelope === null) {

@@ -43,7 +43,7 @@ export class FileDraft implements Draft {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #size = 0;
-  /** What a small message's files hold, as long as nobody else may have touched them. */
+  /** What its files hold, as long as nobody else may have touched them. */
   #written: Written | null = null;
   #filtered = false;
   #ended = false;
@@ -94,9 +94,14 @@ export class FileDraft implements Draft {
       name = newName(this.id);
       const bytes = encodeEnvelope(envelope, name);
       this.#sealed = bytes;
-      if (whole) this.#written = { content, envelope: bytes, said: copyIfUsual(envelope) };
+      this.#written = {
+        content: whole ? content : null,
+        contentBytes: this.#size,
+        envelope: bytes,
+        said: copyIfUsual(envelope),
+      };
       // One that may be reserved gets its file when it is committed.
-      if (!whole || this.#house.reserved?.isOpen !== true) this.#writeEnvelope();
+      if (this.#house.reserved?.isOpen !== true) this.#writeEnvelope();
     } catch (error) {
       throw this.#gaveUp("write", name, error);
     }
@@ -161,12 +166,9 @@ export class FileDraft implements Draft {
     const { directory, journal, reserved } = this.#house;
     const { id } = this;
     const written = this.#filtered ? null : this.#written;
-    if (
-      written !== null &&
-      journal &&
-      reserved &&
-      journal.takes(written.content, written.envelope)
-    ) {
+    // With a new file its name is synced too, on all file systems that have a journal of ours.
+    if (written?.content === null && journal?.isUsed === true) await this.#content.sync();
+    if (written !== null && journal && reserved && journal.takes(written)) {
       this.#content.close();
       this.#envelope?.close();
       await publishJournaled(this.#disk, journal, { id, written, progress, reserved });

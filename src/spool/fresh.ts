@@ -8,10 +8,17 @@ import type { MessageId } from "../core/message-id.ts";
 
 /** What the two files hold. */
 export interface Written {
-  readonly content: Buffer;
+  /** null: it is large, and only its file has it. */
+  readonly content: Buffer | null;
+  readonly contentBytes: number;
   readonly envelope: Buffer;
   /** What the envelope's file says; null when it must be read to know. */
   readonly said: Envelope | null;
+}
+
+/** In memory. */
+export function bytesOf({ content, envelope }: Written): number {
+  return (content?.length ?? 0) + envelope.length;
 }
 
 interface Entry {
@@ -40,7 +47,7 @@ export class Fresh {
   add(id: MessageId, written: Written): void {
     const now = this.#clock.monotonic();
     this.#forgetOld(now);
-    const bytes = written.content.length + written.envelope.length;
+    const bytes = bytesOf(written);
     if (bytes > MAX_BYTES / MAX_SHARE || this.#bytes + bytes > MAX_BYTES) return;
     this.#entries.set(id, { written, bytes, until: now + FRESH_MS });
     this.#bytes += bytes;

@@ -12,6 +12,13 @@ export class Demand {
     this.#enough = enough;
   }
 
+  /** What `risen` has last said, if that is not too long ago. */
+  isUp(nowMs: number): boolean {
+    const passed = nowMs - this.#since;
+    if (passed >= SECOND_MS) return passed < 2 * SECOND_MS && this.#count > this.#enough;
+    return Math.max(this.#count, this.#before) > this.#enough;
+  }
+
   /** Counts one more; true while this second, or the one before it, has had enough. */
   risen(nowMs: number): boolean {
     const passed = nowMs - this.#since;

@@ -4,6 +4,7 @@
  */
 import { crc32 } from "node:zlib";
 import { type MessageId, parseMessageId } from "../core/message-id.ts";
+import { bytesOf, type Written } from "./fresh.ts";
 import type { Home } from "./process-table.ts";
 
 export const PAGE_BYTES = 4096;
@@ -12,6 +13,8 @@ const BATCH_HEAD_BYTES = 16 + 4 + 4;
 const RECORD_HEAD_BYTES = 1 + 2 + 4 + 4;
 const PUT = 1;
 const DONE = 2;
+/** A put whose content has a file that was synced by itself: the record has its size. */
+const PUT_ENVELOPE = 3;
 
 /** What a segment says about itself while its messages may not be on disk as files. */
 export interface SegmentHead extends Home {
@@ -28,7 +31,9 @@ export type JournalRecord =
   | {
       readonly kind: "put";
       readonly id: MessageId;
-      readonly content: Buffer;
+      /** null: it was on disk before. */
+      readonly content: Buffer | null;
+      readonly contentBytes: number;
       readonly envelope: Buffer;
     }
   /** The message was removed. */
@@ -50,12 +55,15 @@ export function decodeHead(bytes: Buffer): SegmentHead | null {
   return { ...(JSON.parse(payload.toString()) as SegmentHead), generation };
 }
 
-export function recordBytes(content: Uint8Array, envelope: Uint8Array): number {
-  return RECORD_HEAD_BYTES + 100 + content.length + envelope.length;
+export function recordBytes(written: Written): number {
+  return RECORD_HEAD_BYTES + 100 + bytesOf(written);
 }
 
-export function encodePut(id: MessageId, content: Uint8Array, envelope: Uint8Array): Buffer {
-  return encodeRecord(PUT, id, content, envelope);
+export function encodePut(id: MessageId, { content, contentBytes, envelope }: Written): Buffer {
+  if (content !== null) return encodeRecord(PUT, id, content, envelope);
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(contentBytes));
+  return encodeRecord(PUT_ENVELOPE, id, size, envelope);
 }
 
 export function encodeDone(id: MessageId): Buffer {
@@ -140,11 +148,13 @@ function* recordsIn(payload: Buffer): Generator<JournalRecord> {
     const id = parseMessageId(payload.toString("utf8", name, content));
     if (id === null) continue;
     if (kind === DONE) yield { kind: "done", id };
-    if (kind !== PUT) continue;
+    if (kind !== PUT && kind !== PUT_ENVELOPE) continue;
+    const known = kind === PUT;
     yield {
       kind: "put",
       id,
-      content: payload.subarray(content, envelope),
+      content: known ? payload.subarray(content, envelope) : null,
+      contentBytes: known ? sizes[1] : Number(payload.readBigUInt64LE(content)),
       envelope: payload.subarray(envelope, end),
     };
   }

@@ -47,9 +47,17 @@ function removeLeft(disk: Disk, put: Put, isInMailbox: (id: MessageId) => boolea
     if (found !== null && isOrWas(found, put.envelope)) disk.remove(name);
   }
   if (envelopeNames(put.id).some((name) => disk.stat(name) !== null)) return;
-  const content = readIfFile(disk, contentName(put.id));
-  if (content === null || !isOrWas(content, put.content) || isInMailbox(put.id)) return;
-  disk.remove(contentName(put.id));
+  if (hasContent(disk, put) && !isInMailbox(put.id)) disk.remove(contentName(put.id));
+}
+
+/** Its content is there, as it was put or torn; who knows no more of it than its size goes by that. */
+function hasContent(disk: Disk, { id, content, contentBytes }: Put): boolean {
+  if (content === null) {
+    const facts = disk.stat(contentName(id));
+    return facts?.kind === "file" && facts.size === contentBytes;
+  }
+  const found = readIfFile(disk, contentName(id));
+  return found !== null && isOrWas(found, content);
 }
 
 /** True when anything had to be written. */
@@ -70,6 +78,8 @@ async function makeWhole(
     removeLeft(disk, put, (one) => idsInFolders(disk).has(one));
     return false;
   }
+  // On disk before it was put: somebody has removed it since.
+  if (content === null && disk.stat(contentName(id)) === null) return false;
   // Content first: an envelope makes it a message.
   await ensure(disk, id, content);
   const waiting = envelopeName(id);
@@ -91,7 +101,8 @@ function envelopeNames(id: MessageId): readonly string[] {
 }
 
 /** What is whole, or was changed by somebody, or is no file of ours, stays. */
-async function ensure(disk: Disk, id: MessageId, bytes: Buffer): Promise<boolean> {
+async function ensure(disk: Disk, id: MessageId, bytes: Buffer | null): Promise<boolean> {
+  if (bytes === null) return false;
   const name = contentName(id);
   const facts = disk.stat(name);
   if (facts !== null && !isTorn(readIfFile(disk, name), bytes)) return false;

@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Journaling } from "../io/journaling.ts";
+import type { Written } from "./fresh.ts";
 import { Demand } from "./journal-demand.ts";
 import type { NoteKind } from "./journal-files.ts";
 import {
@@ -37,7 +38,7 @@ export interface JournalOptions extends JournalTerms {
 }
 
 const SEGMENT_BYTES = 16 * 1024 * 1024;
-/** Larger messages gain nothing: their own sync takes longer than what it shares. */
+/** Larger content gains nothing: its own sync takes longer than what it shares. */
 const MAX_JOURNALED_BYTES = 256 * 1024;
 const DEMAND = 32;
 /** Files are synced when they have waited so long: as long as the kernel keeps changes of a directory. */
@@ -79,10 +80,15 @@ export class CommitJournal {
     this.#demand = new Demand(options.demand ?? DEMAND);
   }
 
+  /** True when it has been used lately. */
+  get isUsed(): boolean {
+    return typeof this.#files !== "string" && this.#demand.isUp(this.#options.clock.monotonic());
+  }
+
   /** True when a message of that size may be put in now. Counts as demand. */
-  takes(content: Uint8Array, envelope: Uint8Array): boolean {
+  takes(written: Written): boolean {
     const wanted = this.#demand.risen(this.#options.clock.monotonic());
-    const size = recordBytes(content, envelope);
+    const size = recordBytes(written);
     if (this.#broken || this.#stop.signal.aborted || size > MAX_JOURNALED_BYTES) return false;
     if (typeof this.#files === "string") {
       if (wanted && this.#files === "none") void this.#prepare();
@@ -97,10 +103,13 @@ export class CommitJournal {
     return spare.generation === "";
   }
 
-  /** Resolves when the message would survive a power cut; the envelope is to have its final name at once then. */
-  async put(id: MessageId, content: Uint8Array, envelope: Uint8Array): Promise<void> {
+  /**
+   * Resolves when the message would survive a power cut; the envelope is to have its final name at once then. Content
+   * that only its file has must be on disk before.
+   */
+  async put(id: MessageId, written: Written): Promise<void> {
     this.#live.add(id);
-    this.#append(encodePut(id, content, envelope)).puts.push(id);
+    this.#append(encodePut(id, written)).puts.push(id);
     const settled = new Promise<void>((resolve, reject) => {
       this.#batch.settle.push({ resolve, reject });
     });

@@ -7,7 +7,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Envelope } from "../core/envelope.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
-import type { Written } from "./fresh.ts";
+import { bytesOf, type Written } from "./fresh.ts";
 import { busyName, envelopeName } from "./names.ts";
 
 /** A forwarder that has taken nothing for so long may be gone. */
@@ -65,7 +65,7 @@ export class Reserved {
 
   /** False when it is to get the name that everybody may take. */
   add(id: MessageId, written: Written): boolean {
-    const bytes = written.content.length + written.envelope.length;
+    const bytes = bytesOf(written);
     if (!this.isOpen || !isKnown(written) || this.#bytes + bytes > MAX_BYTES) return false;
     const until = this.#options.clock.monotonic() + HELD_MS;
     this.#entries.set(id, { written, bytes, until });

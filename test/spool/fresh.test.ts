@@ -22,6 +22,7 @@ test("Fresh gives what was added, once", () => {
   const { fresh } = timed();
   const written = {
     content: Buffer.from("content"),
+    contentBytes: 7,
     envelope: Buffer.from("envelope"),
     said: null,
   };
@@ -33,14 +34,24 @@ test("Fresh gives what was added, once", () => {
 
 test("Fresh forgets what is older than a second", () => {
   const { time, fresh } = timed();
-  fresh.add(id(1), { content: Buffer.alloc(1), envelope: Buffer.alloc(1), said: null });
+  fresh.add(id(1), {
+    content: Buffer.alloc(1),
+    contentBytes: 0,
+    envelope: Buffer.alloc(1),
+    said: null,
+  });
   time.ms = 1001;
   assert.equal(fresh.take(id(1)), null);
 });
 
 test("Fresh keeps 8 MB at most, and makes room as it forgets", () => {
   const { time, fresh } = timed();
-  const part = { content: Buffer.alloc(512 * 1024 - 1), envelope: Buffer.alloc(1), said: null };
+  const part = {
+    content: Buffer.alloc(512 * 1024 - 1),
+    contentBytes: 0,
+    envelope: Buffer.alloc(1),
+    said: null,
+  };
   for (let n = 1; n <= 17; n++) fresh.add(id(n), part);
   assert.notEqual(fresh.take(id(16)), null);
   assert.equal(fresh.take(id(17)), null);

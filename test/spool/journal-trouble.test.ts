@@ -10,7 +10,7 @@ import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
 import { decodeNotes, encodeNote } from "../../src/spool/journal-files.ts";
 import type { ProcessTable } from "../../src/spool/process-table.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
-import { storeMessage } from "../support/messages.ts";
+import { anEnvelope, storeMessage } from "../support/messages.ts";
 import { shortClock } from "../support/short-clock.ts";
 
 const TEXT = "Subject: x\r\n\r\nhello\r\n";
@@ -242,6 +242,36 @@ async function closing(opening: Promise<FileStore>): Promise<FileStore & AsyncDi
 }
 
 /** A Disk's methods as properties, so that some of them can be replaced. */
+test("of a large message the journal has the envelope: without content there is nothing to make whole", async () => {
+  const disk = new CrashingDisk({ syncsNames: true });
+  const store = await engaged(disk);
+  const huge = `Subject: x\r\n\r\n${"x".repeat(300 * 1024)}\r\n`;
+  const accepted: MessageId[] = [];
+  for (let n = 0; n < 4; n++) accepted.push(await storeMessage(store, huge));
+  const [torn, removed, gone, edited] = accepted as [MessageId, MessageId, MessageId, MessageId];
+  // What a power cut may leave of the envelopes, and what may have been done before it.
+  disk.edit(`${torn}.envelope`, "in place", Buffer.alloc(0));
+  store.noteRemoval(removed, "removed");
+  disk.remove(`${removed}.envelope`);
+  for (const ending of ["envelope", "content"]) disk.remove(`${gone}.${ending}`);
+  disk.edit(`${edited}.content`, "in place", Buffer.from("as a filter wants it\r\n"));
+  disk.remove(`${edited}.envelope`);
+  const left = disk.killed();
+  const next = await openOn(left, { pid: 8 });
+  const ready = await next.ready();
+  for (const id of [torn, edited]) assert.ok(ready.includes(id));
+  for (const id of [removed, gone]) {
+    assert.deepEqual(
+      left.list().filter((name) => name.startsWith(`${id}.`)),
+      [],
+    );
+  }
+  assert.equal(left.peek(`${torn}.content`)?.toString(), huge);
+  assert.equal(left.peek(`${edited}.content`)?.toString(), "as a filter wants it\r\n");
+  await using lease = await next.lease(torn);
+  assert.deepEqual(lease?.envelope, anEnvelope);
+});
+
 for (const step of ["create", "append"] as const) {
   test(`a message whose envelope cannot be made after it is in the journal is refused, and gone: ${step}`, async () => {
     const memory = new CrashingDisk();

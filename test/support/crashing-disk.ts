@@ -25,6 +25,8 @@ type Names = ReadonlyMap<string, Inode>;
 interface Change {
   readonly folder: string;
   readonly apply: (names: Map<string, Inode>) => void;
+  /** What it makes. */
+  readonly created: Inode | null;
 }
 
 export interface CrashingDiskOptions {
@@ -34,6 +36,8 @@ export interface CrashingDiskOptions {
   readonly ignoreSync?: number;
   /** Its number; 1 if not given. */
   readonly device?: number;
+  /** With a file that is new its name is synced too, as on ext4, XFS, Btrfs, F2FS and ZFS; POSIX does not say so. */
+  readonly syncsNames?: boolean;
 }
 
 export class CrashingDisk implements Disk {
@@ -50,6 +54,7 @@ export class CrashingDisk implements Disk {
   #steps: number;
   readonly #ignoreSync: number;
   readonly #device: number;
+  readonly #syncsNames: boolean;
   #names = new Map<string, Inode>();
   /** The names as they are on disk, and what was changed since, in its order. */
   #durable: Names = new Map();
@@ -60,6 +65,7 @@ export class CrashingDisk implements Disk {
     this.#steps = options.steps ?? Number.POSITIVE_INFINITY;
     this.#ignoreSync = options.ignoreSync ?? -1;
     this.#device = options.device ?? 1;
+    this.#syncsNames = options.syncsNames ?? false;
   }
 
   create(name: string): DiskFile {
@@ -246,10 +252,22 @@ export class CrashingDisk implements Disk {
       },
       sync: async () => {
         this.#tick();
-        if (this.#counts(`file ${name}`)) inode.durable = inode.data;
+        if (!this.#counts(`file ${name}`)) return;
+        inode.durable = inode.data;
+        if (this.#syncsNames) this.#syncNameOf(inode);
       },
       close: () => undefined,
     };
+  }
+
+  /** And whatever was done in its folder before it was made. */
+  #syncNameOf(inode: Inode): void {
+    const made = this.#changes.findIndex((change) => change.created === inode);
+    if (made < 0) return;
+    const folder = this.#changes[made]?.folder ?? "";
+    const first = this.#changes.slice(0, made + 1).filter((change) => change.folder === folder);
+    this.#durable = this.#with(new Map([[folder, first.length]]));
+    this.#changes = this.#changes.filter((change) => !first.includes(change));
   }
 
   #openToAppend(name: string): AppendFile {
@@ -284,7 +302,7 @@ export class CrashingDisk implements Disk {
     if (folder !== "." && !this.#names.has(folder)) throw errno("ENOENT", syscall);
     if (this.#names.has(name)) throw errno("EEXIST", syscall);
     const inode = this.#newInode(kind);
-    this.#change(name, (names) => names.set(name, inode));
+    this.#change(name, (names) => names.set(name, inode), inode);
     return inode;
   }
 
@@ -292,10 +310,10 @@ export class CrashingDisk implements Disk {
     return { number: this.#time, kind, data: EMPTY, durable: EMPTY, changed: this.#time };
   }
 
-  #change(name: string, apply: Change["apply"]): void {
+  #change(name: string, apply: Change["apply"], created: Inode | null = null): void {
     apply(this.#names);
     this.#time += 1;
-    this.#changes = [...this.#changes, { folder: folderOf(name), apply }];
+    this.#changes = [...this.#changes, { folder: folderOf(name), apply, created }];
   }
 
   /** The names on disk after the first so many changes of each folder. */
