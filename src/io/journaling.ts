@@ -8,7 +8,9 @@ import {
   fstatSync,
   fsync,
   openSync,
+  readFileSync,
   statfsSync,
+  statSync,
   unlinkSync,
   write,
   writeSync,
@@ -31,6 +33,8 @@ export interface FileSystemFacts {
   readonly freeBytes: number;
   /** True for a kind that is known to be on a disk of this machine, and to keep what was synced. */
   readonly known: boolean;
+  /** True if the sync of a new file is known to make its name survive a power cut too, which POSIX leaves open. */
+  readonly syncsNames: boolean;
 }
 
 export interface AppendFile {
@@ -51,23 +55,48 @@ export interface BlockFile {
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_WRONLY } = constants;
 const FILE_MODE = 0o660;
-/** By the numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, and the layers of containers on one of them. */
-const KNOWN_KINDS: ReadonlySet<number> = new Set([
-  ...[0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1],
-  0x794c7630,
+/** By the numbers of statfs(2): XFS, Btrfs, F2FS, ZFS. */
+const NAME_SYNCING_KINDS: ReadonlySet<number> = new Set([
+  ...[0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1],
 ]);
+/** ext2 to ext4. */
+const EXT = 0xef53;
+/** The layers of containers, on any of them. */
+const OVERLAY = 0x794c7630;
+const KNOWN_KINDS: ReadonlySet<number> = new Set([...NAME_SYNCING_KINDS, EXT, OVERLAY]);
 const CHUNK = Buffer.alloc(1024 * 1024);
 
 export function nodeJournaling(directory: string): Journaling {
   return {
     fileSystem() {
       const { bavail, bsize, type } = statfsSync(directory);
-      return { freeBytes: bavail * bsize, known: KNOWN_KINDS.has(type) };
+      return {
+        freeBytes: bavail * bsize,
+        known: KNOWN_KINDS.has(type),
+        syncsNames: NAME_SYNCING_KINDS.has(type) || (type === EXT && isExt4(directory)),
+      };
     },
     openToAppend: (name) => openToAppend(join(directory, name)),
     preallocate: async (name, bytes) => await preallocate(join(directory, name), bytes),
     syncAll: async () => await syncFileSystem(directory),
   };
+}
+
+/** Not ext2, which has the same number. False where the system does not tell. */
+function isExt4(directory: string): boolean {
+  try {
+    const { dev } = statSync(directory, { bigint: true });
+    const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+    const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
+    const mounts = readFileSync("/proc/self/mountinfo", "latin1").split("\n");
+    // "36 35 98:0 / /spool rw,noatime shared:1 - ext4 /dev/root rw", proc(5).
+    return mounts.some((line) => {
+      const [mount = "", source = ""] = line.split(" - ");
+      return mount.split(" ")[2] === `${major}:${minor}` && source.startsWith("ext4 ");
+    });
+  } catch {
+    return false;
+  }
 }
 
 async function preallocate(path: string, bytes: number): Promise<BlockFile> {

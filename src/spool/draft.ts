@@ -166,9 +166,9 @@ export class FileDraft implements Draft {
     const { directory, journal, reserved } = this.#house;
     const { id } = this;
     const written = this.#filtered ? null : this.#written;
-    // With a new file its name is synced too, on all file systems that have a journal of ours.
-    if (written?.content === null && journal?.isUsed === true) await this.#content.sync();
-    if (written !== null && journal && reserved && journal.takes(written)) {
+    const synced = written?.content === null && journal?.takesLarge === true;
+    if (synced) await this.#content.sync();
+    if (written !== null && journal && reserved && journal.takes(written, synced)) {
       this.#content.close();
       this.#envelope?.close();
       await publishJournaled(this.#disk, journal, { id, written, progress, reserved });

@@ -170,8 +170,8 @@ export class FileStore implements Store {
 
   async lease(id: MessageId): Promise<Lease | null> {
     this.#holders.enter("forwarder");
-    this.#reserved.active();
     if (this.#replay.isPending || this.#drafts.has(id)) return null;
+    this.#reserved.active();
     const known = this.#reserved.take(id);
     if (this.#inHand(id)) return null;
     this.#leases.add(id);
@@ -222,6 +222,7 @@ export class FileStore implements Store {
           isGivenUp: (id) => this.#givenUp.has(id),
           atStart,
           shared,
+          replayed: this.#replay.isComplete,
           nowMs: clock.now(),
         },
         this.#queue.list(),

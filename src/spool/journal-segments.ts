@@ -45,24 +45,34 @@ export class JournalFiles {
   readonly #owner: JournalOwner;
   readonly #n: number;
   readonly #segments: { active: Segment; spare: Segment };
+  /** The sync of a new file makes its name survive a power cut. */
+  readonly syncsNames: boolean;
   /** About messages in the active segment, and in the one before it. */
   #notes: AppendFile;
 
   private constructor(
     options: JournalFilesOptions,
-    made: { owner: JournalOwner; n: number; active: Segment; spare: Segment; notes: AppendFile },
+    made: {
+      owner: JournalOwner;
+      n: number;
+      active: Segment;
+      spare: Segment;
+      notes: AppendFile;
+      syncsNames: boolean;
+    },
   ) {
     this.#options = options;
     this.#owner = made.owner;
     this.#n = made.n;
     this.#segments = { active: made.active, spare: made.spare };
     this.#notes = made.notes;
+    this.syncsNames = made.syncsNames;
   }
 
   /** `size`: bytes of a segment. Throws where there can be no journal. */
   static async make(options: JournalFilesOptions, size: number): Promise<JournalFiles> {
     const { disk, journaling, processes } = options;
-    const { freeBytes, known } = journaling.fileSystem();
+    const { freeBytes, known, syncsNames } = journaling.fileSystem();
     if (!known || freeBytes < MIN_FREE_BYTES) throw new Error("Not on this file system");
     const owner = ownerHere(processes);
     // Without these, one that comes after us with our pid would take us for itself, and not replay.
@@ -83,7 +93,7 @@ export class JournalFiles {
       const active = await segmentOf("a");
       const spare = await segmentOf("b");
       const notes = made(journaling.openToAppend(journalName(owner, n, "removed")), "removed");
-      const files = new JournalFiles(options, { owner, n, active, spare, notes });
+      const files = new JournalFiles(options, { owner, n, active, spare, notes, syncsNames });
       for (const segment of [active, spare]) files.writeHead(segment, newGeneration(), "free");
       // The segments and their names too; and where this does not work they could never be given back.
       await journaling.syncAll();

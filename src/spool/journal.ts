@@ -80,14 +80,19 @@ export class CommitJournal {
     this.#demand = new Demand(options.demand ?? DEMAND);
   }
 
-  /** True when it has been used lately. */
-  get isUsed(): boolean {
-    return typeof this.#files !== "string" && this.#demand.isUp(this.#options.clock.monotonic());
+  /** True when it has been used lately, and a large message whose content is synced first is likely to be taken. */
+  get takesLarge(): boolean {
+    if (this.#broken || typeof this.#files === "string" || !this.#files.syncsNames) return false;
+    return this.#demand.isUp(this.#options.clock.monotonic());
   }
 
-  /** True when a message of that size may be put in now. Counts as demand. */
-  takes(written: Written): boolean {
+  /**
+   * True when a message of that size may be put in now: one whose content only its file has, if that was synced
+   * before, by `takesLarge`. Counts as demand.
+   */
+  takes(written: Written, synced: boolean): boolean {
     const wanted = this.#demand.risen(this.#options.clock.monotonic());
+    if (written.content === null && !synced) return false;
     const size = recordBytes(written);
     if (this.#broken || this.#stop.signal.aborted || size > MAX_JOURNALED_BYTES) return false;
     if (typeof this.#files === "string") {

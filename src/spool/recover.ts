@@ -29,6 +29,8 @@ export interface RecoveryOptions {
   readonly atStart: boolean;
   /** Another program leases from this spool too. */
   readonly shared: boolean;
+  /** False while content that lies alone may still be wanted: nothing of that kind is removed. */
+  readonly replayed: boolean;
   readonly nowMs: number;
 }
 
@@ -63,7 +65,7 @@ export function recover(options: RecoveryOptions, names: readonly string[]): rea
     const found = recoverLock(options, judge, name) ?? recoverRewrite(options, judge, name);
     if (found !== null) done.push(found);
   }
-  done.push(...recoverDrafts(options, judge, all));
+  if (options.replayed) done.push(...recoverDrafts(options, judge, all));
   for (const holder of census.dead) if (!judge.mayStillHold(holder)) options.holders.forget(holder);
   return done;
 }

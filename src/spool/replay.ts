@@ -25,6 +25,7 @@ export class Replay {
   readonly #terms: ReplayTerms;
   readonly #claimed = new Set<string>();
   #isPending = false;
+  #isComplete = false;
   #told = "";
 
   constructor(terms: ReplayTerms) {
@@ -36,10 +37,16 @@ export class Replay {
     return this.#isPending;
   }
 
+  /** False while content that lies alone may belong to an envelope that a journal has, also in one that we may not read. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
   /** Makes whole what the journal has of messages that a power cut has torn. Tells, never throws. */
   async run(): Promise<void> {
     const { disk, processes, clock, journal } = this.#terms;
     const { journaling } = disk;
+    this.#isComplete = journaling === undefined;
     if (journaling === undefined) return;
     const action = "restored from the journal";
     try {
@@ -52,6 +59,7 @@ export class Replay {
       if (left || first !== undefined) void this.#later(ORPHAN_MS);
       const wasPending = this.#isPending;
       this.#isPending = false;
+      this.#isComplete = !left && first === undefined;
       if (wasPending) this.#terms.onDone();
     } catch (error) {
       this.#failed(error);

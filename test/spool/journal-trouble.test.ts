@@ -242,6 +242,37 @@ async function closing(opening: Promise<FileStore>): Promise<FileStore & AsyncDi
 }
 
 /** A Disk's methods as properties, so that some of them can be replaced. */
+test("content that lies alone is not removed before the journal that has its envelope is replayed", async () => {
+  const before = new CrashingDisk({ syncsNames: true });
+  const huge = `Subject: x\r\n\r\n${"x".repeat(300 * 1024)}\r\n`;
+  const id = await storeMessage(await engaged(before), huge);
+  const envelopes = (disk: CrashingDisk) =>
+    disk.list().filter((name) => name.startsWith(`${id}.envelope`));
+  const torn = before.survivors({ device: 2 }).find((disk) => envelopes(disk).length === 0);
+  assert.ok(torn?.peek(`${id}.content`)?.length === huge.length);
+  const trouble = { full: true };
+  const disk: Disk = {
+    ...disks(torn),
+    create: (name) => {
+      if (trouble.full) throw faulty("ENOSPC");
+      return torn.create(name);
+    },
+  };
+  const retry = new EventEmitter();
+  const sleep = async () => void (await once(retry, "now"));
+  await using store = await closing(
+    openOn(disk, { boot: "2", pid: 8 }, { clock: { ...shortClock, sleep } }),
+  );
+  await store.recover();
+  trouble.full = false;
+  const changes = store.changes(new AbortController().signal)[Symbol.asyncIterator]();
+  const woken = changes.next();
+  retry.emit("now");
+  await woken;
+  assert.ok((await store.ready()).includes(id));
+  assert.equal(torn.peek(`${id}.content`)?.toString(), huge);
+});
+
 test("of a large message the journal has the envelope: without content there is nothing to make whole", async () => {
   const disk = new CrashingDisk({ syncsNames: true });
   const store = await engaged(disk);

@@ -252,6 +252,7 @@ test("recover() looks again for an envelope that a listing has missed because it
       isGivenUp: () => false,
       atStart: false,
       shared: false,
+      replayed: true,
       nowMs: Date.now() + 25 * HOUR_MS,
     };
     assert.deepEqual(recover(options, [`${name}.content`]), []);

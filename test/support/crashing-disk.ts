@@ -43,7 +43,9 @@ export interface CrashingDiskOptions {
 export class CrashingDisk implements Disk {
   readonly directory = "/memory/spool";
   readonly journaling: Journaling = {
-    fileSystem: () => ({ freeBytes: Number.POSITIVE_INFINITY, known: true }),
+    fileSystem: () => ({
+      ...{ freeBytes: Number.POSITIVE_INFINITY, known: true, syncsNames: this.#syncsNames },
+    }),
     openToAppend: (name) => this.#openToAppend(name),
     preallocate: async (name, bytes) => this.#preallocate(name, bytes),
     syncAll: async () => this.#syncAll(),
