@@ -47,6 +47,9 @@ const FAR_MESSAGES = 20;
 const COMPILED: ReadonlySet<string> = new Set(["postfix", "emailrelay"]);
 const COMPILED_WARM_UP = 200;
 const WARM_UP = 5000;
+/** Of messages of 1 MB, which stay on the disk where only intake is measured. */
+const LARGE_WARM_UP = 600;
+const LARGE_BYTES = 1024 ** 2;
 
 export interface Terms {
   readonly programs: Readonly<Record<string, StartProgram>>;
@@ -103,8 +106,9 @@ async function inTurns(
 }
 
 /** Enough for relayd's code to be compiled, whatever the size of a round; the others were compiled before. */
-function warmUpOf(name: string, { messages, distanceMs }: Scenario): number {
+function warmUpOf(name: string, { messages, bytes, distanceMs }: Scenario): number {
   if (COMPILED.has(name)) return Math.min(COMPILED_WARM_UP, Math.ceil(messages / 2));
+  if (bytes >= LARGE_BYTES && messages > 100) return LARGE_WARM_UP;
   return messages <= 500 || distanceMs > 0 ? Math.ceil(messages / 2) : WARM_UP;
 }
 
