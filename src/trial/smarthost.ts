@@ -2,7 +2,7 @@
  * The built-in trial smarthost: catches on loopback what a trial relay forwards, keeps the last
  * messages as files and says one line about each. For trying relayd out; it promises nothing.
  */
-import { createWriteStream } from "node:fs";
+import { createWriteStream, openSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -96,7 +96,8 @@ async function receive(
   const partial = join(options.directory, `.${name}.part`);
   const start = startOf(stream);
   try {
-    await pipeline(stream, createWriteStream(partial));
+    // Opened before anything is waited for: what a thread opens may come after its removal.
+    await pipeline(stream, createWriteStream(partial, { fd: openSync(partial, "w") }));
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openTrialSmarthost } from "../../src/trial/smarthost.ts";
-import { until } from "../support/relayd.ts";
 
 interface Trial extends AsyncDisposable {
   readonly directory: string;
@@ -202,8 +201,7 @@ test("openTrialSmarthost() leaves nothing of a message whose sender vanished", a
   assert.match(await client.say("DATA"), /^354 /);
   client.vanish("Subject: half\r\n\r\nhalf a li");
   assert.match(String(await told), /^trial: cannot keep a message/);
-  // The file is closed, and then removed, a moment after it is told.
-  await until(async () => (await readdir(directory)).length === 0);
+  assert.deepEqual(await readdir(directory), []);
   await smarthost.close();
   await rm(directory, { recursive: true });
 });
