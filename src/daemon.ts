@@ -54,30 +54,13 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     trial: null,
     terminate: () => undefined,
   };
-  const early = putOff(WISHES);
   try {
     await occupy(occupied, options);
   } catch (error) {
     await vacate(occupied, AbortSignal.abort());
     throw error;
   }
-  return new Daemon(options, occupied, early);
-}
-
-const WISHES = ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
-
-/**
- * Signals that would end a program that does not handle them: clients find an open port before everything
- * is ready. Call it once there are handlers: they get what has come until then, each once.
- */
-function putOff(signals: readonly NodeJS.Signals[]): () => void {
-  const come = new Set<NodeJS.Signals>();
-  const keep = (signal: NodeJS.Signals) => void come.add(signal);
-  for (const signal of signals) process.on(signal, keep);
-  return () => {
-    for (const signal of signals) process.off(signal, keep);
-    for (const signal of come) process.emit(signal);
-  };
+  return new Daemon(options, occupied);
 }
 
 async function occupy(occupied: Occupied, { config, version }: DaemonOptions): Promise<void> {
@@ -118,21 +101,21 @@ async function vacate(occupied: Occupied, signal: AbortSignal): Promise<void> {
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #occupied: Occupied;
-  /** Hands over the signals that have come before anybody handled them. */
-  readonly #early: () => void;
   readonly #giveUp = new AbortController();
   #leaving = false;
   #left: (code: number) => void = () => undefined;
 
-  constructor(options: DaemonOptions, occupied: Occupied, early: () => void) {
+  constructor(options: DaemonOptions, occupied: Occupied) {
     this.#options = options;
     this.#occupied = occupied;
-    this.#early = early;
     occupied.terminate = () => void this.#leave(0);
   }
 
-  /** Runs until a signal, or until there is nothing more to do; resolves to the exit code. */
-  async live(parent: Background | null, toldToEnd: () => boolean): Promise<number> {
+  /**
+   * Runs until a signal, or until there is nothing more to do; resolves to the exit code. `early` ends the noting of
+   * signals, and returns those that have come.
+   */
+  async live(parent: Background | null, early: () => ReadonlySet<NodeJS.Signals>): Promise<number> {
     const { config } = this.#options;
     const ended = new Promise<number>((resolve) => {
       this.#left = resolve;
@@ -144,9 +127,8 @@ export class Daemon {
     parent?.ready();
     if (config.detach) settleInBackground();
     if (config.closeStderr) this.#closeStderr();
-    this.#early();
     if (first !== undefined && !first.serves) void this.#runOnly(first);
-    if (toldToEnd()) void this.#leave(0);
+    for (const signal of early()) process.emit(signal);
     const code = await ended;
     if (config.pidFile !== null) {
       const path = config.pidFile;

@@ -65,7 +65,7 @@ async function runToEnd(config: DaemonConfig, parent: Background | null): Promis
   const complain = (text: string) => process.stderr.write(`${config.program}: ${text}\n`);
   dropInheritedRights();
   process.umask(0o007); // Spool and log files are 0660, whoever starts us.
-  // Whoever sees the port open may end us at once: until the daemon listens, that is only noted.
+  // Whoever sees the port open may send a signal at once: until the daemon listens to them, they are only noted.
   const early = noteSignals();
   let daemon: Daemon;
   try {
@@ -77,17 +77,16 @@ async function runToEnd(config: DaemonConfig, parent: Background | null): Promis
   return await daemon.live(parent, early);
 }
 
-/** Keeps the signals that end the program from ending it unheard. The returned function stops that; true if one came. */
-function noteSignals(): () => boolean {
-  const signals = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
-  let came = false;
-  const note = () => {
-    came = true;
-  };
-  for (const signal of signals) process.on(signal, note);
+const SIGNALS = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGQUIT"] as const;
+
+/** Keeps signals from ending the program unheard. The returned function stops that, and says which have come. */
+function noteSignals(): () => ReadonlySet<NodeJS.Signals> {
+  const come = new Set<NodeJS.Signals>();
+  const note = (signal: NodeJS.Signals) => void come.add(signal);
+  for (const signal of SIGNALS) process.on(signal, note);
   return () => {
-    for (const signal of signals) process.off(signal, note);
-    return came;
+    for (const signal of SIGNALS) process.off(signal, note);
+    return come;
   };
 }
 
