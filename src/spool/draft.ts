@@ -38,12 +38,10 @@ export class FileDraft implements Draft {
   readonly #content: DiskFile;
   /** null while it has no file. */
   #envelope: DiskFile | null = null;
-  /** What is in it; null before it is sealed. */
-  #sealed: Buffer | null = null;
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #size = 0;
-  /** What its files hold, as long as nobody else may have touched them. */
+  /** What was put into its files; null before it is sealed. */
   #written: Written | null = null;
   #filtered = false;
   #ended = false;
@@ -93,7 +91,6 @@ export class FileDraft implements Draft {
       if (content.length > 0) this.#content.append(content);
       name = newName(this.id);
       const bytes = encodeEnvelope(envelope, name);
-      this.#sealed = bytes;
       this.#written = {
         content: whole ? content : null,
         contentBytes: this.#size,
@@ -108,9 +105,9 @@ export class FileDraft implements Draft {
   }
 
   #writeEnvelope(): DiskFile | null {
-    if (this.#envelope !== null || this.#sealed === null) return this.#envelope;
+    if (this.#envelope !== null || this.#written === null) return this.#envelope;
     this.#envelope = this.#disk.create(newName(this.id));
-    this.#envelope.append(this.#sealed);
+    this.#envelope.append(this.#written.envelope);
     return this.#envelope;
   }
 
@@ -147,7 +144,7 @@ export class FileDraft implements Draft {
   }
 
   async commit(): Promise<void> {
-    if (this.#ended || this.#sealed === null) {
+    if (this.#ended || this.#written === null) {
       throw new Error("A draft is committed once, when sealed");
     }
     const progress = { envelope: this.#envelope === null ? null : newName(this.id) };

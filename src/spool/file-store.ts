@@ -127,7 +127,7 @@ export class FileStore implements Store {
       disk,
       directory: this.#directory,
       journal: this.#commits,
-      reserved: this.#reserved,
+      reserved: this.#commits === null ? null : this.#reserved,
       onLeft: (id, names) => this.#delivered.add(id, names),
       onEnd: (id, committed, written) => {
         const wanted = committed && this.#reserved.isUsed && !this.#reserved.has(id);
