@@ -3,10 +3,13 @@
  * one of them. Names are relative to one directory; nothing here follows a symbolic link.
  */
 import type { Journaling } from "./journaling.ts";
+import type { Reading } from "./reading.ts";
 
 export interface Disk {
   /** What a commit journal needs; absent where there can be none. */
   readonly journaling?: Journaling;
+  /** For what is read soon; absent where nothing has to come from far. */
+  readonly reading?: Reading;
   /** Absolute path; for programs that are told where a file is, and for messages. */
   readonly directory: string;
   /** Makes a new file, mode 0660 whatever the umask. Throws EEXIST, ENOSPC, EACCES ... */

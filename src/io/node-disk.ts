@@ -27,6 +27,7 @@ import {
 import { isErrno } from "../core/errors.ts";
 import type { Disk, DiskFile, FileFacts } from "./disk.ts";
 import { nodeJournaling } from "./journaling.ts";
+import { nodeReading } from "./reading.ts";
 
 const FILE_MODE = 0o660;
 const DIRECTORY_MODE = 0o770;
@@ -41,6 +42,7 @@ export function nodeDisk(directory: string): Disk {
   return {
     directory,
     journaling: nodeJournaling(directory),
+    reading: nodeReading(directory),
     create: (name) => createFile(path(name), rights),
     open: (name) => new NodeFile(openSync(path(name), READ)),
     stat: (name) => statName(directory, name),

@@ -122,7 +122,7 @@ export class FileStore implements Store {
       ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
       onDone: () => this.#queue.hint(),
     });
-    this.#taker = new Taker(disk, tellWarning);
+    this.#taker = new Taker(disk, tellWarning, (id, count) => this.#queue.following(id, count));
     this.#draftHouse = {
       disk,
       directory: this.#directory,

@@ -86,6 +86,11 @@ export class Queue {
     return this.#others.size === 0 || !this.#others.has(envelopeName(id));
   }
 
+  /** Up to `count` of those that come after it. */
+  following(id: MessageId, count: number): readonly MessageId[] {
+    return this.#index.following(id, count);
+  }
+
   /** What waits may be taken from now on. */
   hint(): void {
     this.#hints.give();

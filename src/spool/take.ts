@@ -7,6 +7,7 @@ import type { Disk, FileFacts } from "../io/disk.ts";
 import { decodeEnvelope } from "./envelope-format.ts";
 import type { Written } from "./fresh.ts";
 import { busyName, envelopeName } from "./names.ts";
+import { type Following, ReadAhead } from "./read-ahead.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 
 export type Taken =
@@ -22,14 +23,16 @@ const MAX_ENVELOPE_BYTES = 16 * 1024 * 1024;
 export class Taker {
   readonly #disk: Disk;
   readonly #warn: (text: string) => void;
+  readonly #ahead: ReadAhead;
   /** What was found unusable, and how it looked then: told once, and looked at again when it changes. */
   readonly #named = new Map<MessageId, string>();
   /** What the system would not read, and why: told once, and tried each time, as nothing shows when that ends. */
   readonly #unread = new Map<MessageId, string>();
 
-  constructor(disk: Disk, warn: (text: string) => void) {
+  constructor(disk: Disk, warn: (text: string) => void, following: Following) {
     this.#disk = disk;
     this.#warn = warn;
+    this.#ahead = new ReadAhead(disk, following);
   }
 
   /**
@@ -81,6 +84,7 @@ export class Taker {
     try {
       const envelope = readEnvelope(this.#disk, busyName(id));
       this.#forget(id);
+      this.#ahead.taken(id);
       return { kind: "taken", envelope };
     } catch (error) {
       const facts = this.#putBack(id);
