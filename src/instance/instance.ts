@@ -181,10 +181,17 @@ export class Instance {
     await this.#store.rescan();
   }
 
-  /** One line of figures (SIGUSR2). */
+  /** One line of figures (SIGUSR2). Does not throw: a spool that cannot be listed is told in it. */
   async status(): Promise<string> {
-    const waiting = (await this.#store.ready()).length;
-    return `status: ${this.#tidings.summary()}, waiting ${waiting}`;
+    return `status: ${this.#tidings.summary()}, waiting ${await this.#waiting()}`;
+  }
+
+  async #waiting(): Promise<string> {
+    try {
+      return `${(await this.#store.ready()).length}`;
+    } catch (error) {
+      return `unknown: ${describeError(error)}`;
+    }
   }
 
   /** Stops accepting, finishes what is in hand, puts leases back. When `signal` is aborted, gives up at once. */

@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -164,6 +165,21 @@ test("SIGUSR1 starts forwarding and SIGUSR2 writes a status line", async () => {
   await sendMail(relay.port);
   relay.child.kill("SIGUSR2");
   await relay.logged(/status: sessions \d, accepted 1, delivered 0, failed 0, waiting 1/);
+  relay.child.kill("SIGUSR1");
+  await smarthost.caught(1);
+  await until(() => relay.files().length === 0);
+});
+
+test("a spool that has gone is told by SIGUSR2 and SIGUSR1, and used when it is there again", async () => {
+  const smarthost = await openCatcher();
+  const relay = await TestRelay.start([`--forward-to=${smarthost.address}`]);
+  await sendMail(relay.port);
+  renameSync(relay.spool, `${relay.spool}.away`);
+  relay.child.kill("SIGUSR2");
+  await relay.logged(/status: sessions \d.*, waiting unknown: cannot list ".*": no such file/);
+  relay.child.kill("SIGUSR1");
+  await relay.logged(/error: forwarding: cannot list/);
+  renameSync(`${relay.spool}.away`, relay.spool);
   relay.child.kill("SIGUSR1");
   await smarthost.caught(1);
   await until(() => relay.files().length === 0);
