@@ -10,6 +10,8 @@ export interface Store {
    * come and go, what another program has put there may be missing for a while, unless `asked`.
    */
   ready(asked?: boolean): Promise<readonly MessageId[]>;
+  /** Says what will be leased next, and in which order, in place of what was said before: a hint. */
+  announce(ids: readonly MessageId[]): void;
   /**
    * Takes the message for one forwarder; null when another has it, it is gone, or its files cannot
    * be used (which the store has told the operator).

@@ -178,6 +178,7 @@ export class Run {
     const left: MessageId[] = [];
     let patience = PATIENCE_MS;
     this.#backlog = ids.length;
+    this.#at.store.announce(ids);
     for (const id of ids) {
       this.#backlog -= 1;
       if (this.#over) break;

@@ -1,5 +1,4 @@
 /** Store over a directory, shared with E-MailRelay: the same names, the same formats, the same locks. */
-import { accessSync, constants } from "node:fs";
 import type { Clock } from "../core/clock.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { describeError, isErrno } from "../core/errors.ts";
@@ -9,6 +8,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Draft, Lease, Store } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
+import { checkSpool, warnIfUnwritable } from "./check-spool.ts";
 import { SharedSync } from "./commit.ts";
 import { Delivered } from "./delivered.ts";
 import { type DraftHouse, FileDraft } from "./draft.ts";
@@ -20,7 +20,7 @@ import type { NoteKind } from "./journal-files.ts";
 import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
 import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
-import { checkSpool, Queue } from "./queue.ts";
+import { Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
 import { Removals } from "./removals.ts";
 import { Replay } from "./replay.ts";
@@ -54,21 +54,15 @@ export async function openFileStore(options: FileStoreOptions): Promise<FileStor
   const disk = options.disk ?? nodeDisk(options.directory);
   checkSpool(disk);
   const store = new FileStore(options, disk);
-  if (options.disk === undefined) warnUnwritable(options);
+  if (options.disk === undefined) {
+    warnIfUnwritable(options.directory, (text) => warn(options.journal, text));
+  }
   if (options.recover ?? true) {
     await store.replay();
     await store.recover();
   }
   if (options.watch ?? false) await store.watch();
   return store;
-}
-
-function warnUnwritable({ directory, journal }: FileStoreOptions): void {
-  try {
-    accessSync(directory, constants.W_OK | constants.X_OK);
-  } catch {
-    warn(journal, `directory not writable: "${directory}"`);
-  }
 }
 
 export class FileStore implements Store {
@@ -122,7 +116,7 @@ export class FileStore implements Store {
       ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
       onDone: () => this.#queue.hint(),
     });
-    this.#taker = new Taker(disk, tellWarning, (id, count) => this.#queue.following(id, count));
+    this.#taker = new Taker(disk, tellWarning);
     this.#draftHouse = {
       disk,
       directory: this.#directory,
@@ -166,6 +160,10 @@ export class FileStore implements Store {
     this.#delivered.remove();
     if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready(asked);
+  }
+
+  announce(ids: readonly MessageId[]): void {
+    this.#taker.announce(ids);
   }
 
   async lease(id: MessageId): Promise<Lease | null> {

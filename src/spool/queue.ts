@@ -4,14 +4,14 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
-import { describeError, isErrno, RelayError } from "../core/errors.ts";
+import { describeError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { Hints } from "./hints.ts";
 import { Demand } from "./journal-demand.ts";
 import { envelopeName, waitingId } from "./names.ts";
 import { ReadyIndex } from "./ready-index.ts";
-import { plainReason, storageError } from "./storage-errors.ts";
+import { storageError } from "./storage-errors.ts";
 import { type SpoolWatch, watchSpool } from "./watch.ts";
 
 export interface QueueOptions {
@@ -84,11 +84,6 @@ export class Queue {
   isPlain(id: MessageId): boolean {
     if (!this.#index.has(id)) return false;
     return this.#others.size === 0 || !this.#others.has(envelopeName(id));
-  }
-
-  /** Up to `count` of those that come after it. */
-  following(id: MessageId, count: number): readonly MessageId[] {
-    return this.#index.following(id, count);
   }
 
   /** What waits may be taken from now on. */
@@ -242,21 +237,4 @@ export class Queue {
     this.#watching = null;
     await watching?.watch.close();
   }
-}
-
-/** The directory is a spool, or SPOOL_INVALID is thrown. */
-export function checkSpool(disk: Disk): void {
-  const { directory } = disk;
-  const invalid = (why: string) =>
-    new RelayError("SPOOL_INVALID", directory, `invalid spool directory: ${directory}: ${why}`);
-  let kind: string;
-  try {
-    kind = disk.stat(".")?.kind ?? "missing";
-  } catch (error) {
-    throw isErrno(error, "EACCES", "ELOOP", "ENAMETOOLONG", "ENOTDIR")
-      ? invalid(plainReason(error))
-      : error;
-  }
-  if (kind === "missing") throw invalid("no such file or directory");
-  if (kind !== "directory") throw invalid("not a directory");
 }

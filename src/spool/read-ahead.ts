@@ -6,9 +6,6 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { contentName, envelopeName } from "./names.ts";
 
-/** Up to `count` messages that wait, in the order in which they are taken after this one. */
-export type Following = (id: MessageId, count: number) => readonly MessageId[];
-
 /** Messages that are taken between two looks at how much was read, and brought in after one. */
 const STEP = 16;
 /** Four pages (4 kB): so much in a step is no accident. */
@@ -16,16 +13,24 @@ const ENOUGH_BLOCKS = 32;
 
 export class ReadAhead {
   readonly #disk: Disk;
-  readonly #following: Following;
   #taken = 0;
   /** At the last look; null before the first one. */
   #blocks: number | null = null;
-  /** The last message that was brought in. */
-  #last: MessageId | null = null;
+  #coming: readonly MessageId[] = [];
+  /** In what is coming: where it has been taken up to, when that was last asked. */
+  #at = 0;
+  /** And the first that has not been brought in. */
+  #next = 0;
 
-  constructor(disk: Disk, following: Following) {
+  constructor(disk: Disk) {
     this.#disk = disk;
-    this.#following = following;
+  }
+
+  /** What will be taken, in this order, in place of what was said before. */
+  announce(ids: readonly MessageId[]): void {
+    this.#coming = ids;
+    this.#at = 0;
+    this.#next = 0;
   }
 
   /** Call it for each message whose files are read. */
@@ -36,10 +41,12 @@ export class ReadAhead {
     const waited = this.#blocks !== null && blocks - this.#blocks >= ENOUGH_BLOCKS;
     this.#blocks = blocks;
     if (!waited) return;
-    const next = this.#following(id, 2 * STEP);
-    const begun = this.#last === null ? -1 : next.indexOf(this.#last);
-    const names = next.slice(begun + 1).flatMap((one) => [envelopeName(one), contentName(one)]);
-    reading.bring(names);
-    this.#last = next.at(-1) ?? null;
+    const at = this.#coming.indexOf(id, this.#at);
+    if (at === -1) return;
+    const end = at + 1 + 2 * STEP;
+    const next = this.#coming.slice(Math.max(at + 1, this.#next), end);
+    this.#at = at;
+    this.#next = end;
+    reading.bring(next.flatMap((one) => [envelopeName(one), contentName(one)]));
   }
 }

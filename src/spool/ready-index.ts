@@ -20,13 +20,6 @@ export class ReadyIndex {
     return this.#members.has(id);
   }
 
-  /** Up to `count` of those behind it. */
-  following(id: MessageId, count: number): readonly MessageId[] {
-    const place = this.#place(id);
-    const first = this.#sorted[place] === id ? place + 1 : place;
-    return this.#sorted.slice(first, first + count);
-  }
-
   /** False when it was there already. */
   add(id: MessageId): boolean {
     if (this.#members.has(id)) return false;

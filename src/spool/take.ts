@@ -7,7 +7,7 @@ import type { Disk, FileFacts } from "../io/disk.ts";
 import { decodeEnvelope } from "./envelope-format.ts";
 import type { Written } from "./fresh.ts";
 import { busyName, envelopeName } from "./names.ts";
-import { type Following, ReadAhead } from "./read-ahead.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 
 export type Taken =
@@ -29,10 +29,15 @@ export class Taker {
   /** What the system would not read, and why: told once, and tried each time, as nothing shows when that ends. */
   readonly #unread = new Map<MessageId, string>();
 
-  constructor(disk: Disk, warn: (text: string) => void, following: Following) {
+  constructor(disk: Disk, warn: (text: string) => void) {
     this.#disk = disk;
     this.#warn = warn;
-    this.#ahead = new ReadAhead(disk, following);
+    this.#ahead = new ReadAhead(disk);
+  }
+
+  /** What will be taken, in this order. */
+  announce(ids: readonly MessageId[]): void {
+    this.#ahead.announce(ids);
   }
 
   /**

@@ -1,12 +1,11 @@
 /** Which messages are brought into memory before they are taken, and when. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
+import { parseMessageId } from "../../src/core/message-id.ts";
 import type { Disk } from "../../src/io/disk.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { ReadAhead } from "../../src/spool/read-ahead.ts";
-import { ReadyIndex } from "../../src/spool/ready-index.ts";
 import { anEnvelope } from "../support/messages.ts";
 import { tempSpool } from "../support/temp-spool.ts";
 
@@ -33,20 +32,18 @@ function slowDisk(blocksEach: { now: number }, over: Disk) {
 }
 
 function subject(messages: number) {
-  const index = new ReadyIndex();
-  index.replace(Array.from({ length: messages }, (_, n) => id(n)));
   const each = { now: 0 };
   const { disk, brought, read } = slowDisk(each, nodeDisk("/nowhere"));
-  const ahead = new ReadAhead(disk, (one: MessageId, count) => index.following(one, count));
+  const ahead = new ReadAhead(disk);
+  ahead.announce(Array.from({ length: messages }, (_, n) => id(n)));
   let next = 0;
   const take = (count: number) => {
     for (const end = next + count; next < end; next++) {
       read();
       ahead.taken(id(next));
-      index.delete(id(next));
     }
   };
-  return { each, brought, take };
+  return { ahead, each, brought, take };
 }
 
 test("nothing is brought in while nothing comes from the disk", () => {
@@ -84,6 +81,19 @@ test("it ends when nothing comes from the disk any more, and begins again", () =
   assert.deepEqual(brought, namesOf(97, 128));
 });
 
+test("only what was announced last is brought in, from where it was taken", () => {
+  const { ahead, each, brought, take } = subject(100);
+  each.now = 8;
+  take(17);
+  brought.length = 0;
+  ahead.announce([id(3), id(32), id(5), id(90)]);
+  take(16);
+  assert.deepEqual(brought, [...namesOf(5, 5), ...namesOf(90, 90)]);
+  ahead.announce([]);
+  take(16);
+  assert.equal(brought.length, 4);
+});
+
 test("a store brings in what it will lease next, in its order", async () => {
   await using spool = await tempSpool();
   for (let n = 0; n < 60; n++) {
@@ -98,6 +108,8 @@ test("a store brings in what it will lease next, in its order", async () => {
     },
   };
   const store = await spool.open({ disk: counting });
-  for (const one of (await store.ready()).slice(0, 17)) assert.ok(await store.lease(one));
+  const ready = await store.ready();
+  store.announce(ready);
+  for (const one of ready.slice(0, 17)) assert.ok(await store.lease(one));
   assert.deepEqual(brought, namesOf(17, 48));
 });

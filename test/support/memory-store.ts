@@ -47,6 +47,10 @@ export class MemoryStore implements Store {
     if (this.trouble?.on === on) throw this.trouble.error;
   }
 
+  announce(): void {
+    // Everything is in memory.
+  }
+
   async create(): Promise<Draft> {
     this.#fail("create");
     this.drafts += 1;
