@@ -27,14 +27,12 @@ import {
 import { isErrno } from "../core/errors.ts";
 import type { Disk, DiskFile, FileFacts } from "./disk.ts";
 import { nodeJournaling } from "./journaling.ts";
-import { nodeReading } from "./reading.ts";
+import { nodeReading, READ } from "./reading.ts";
 
 const FILE_MODE = 0o660;
 const DIRECTORY_MODE = 0o770;
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-/** Without O_NONBLOCK, opening a fifo would wait for a writer for ever. */
-const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 export function nodeDisk(directory: string): Disk {
   const path = (name: string) => (name === "." ? directory : `${directory}/${name}`);

@@ -5,7 +5,7 @@ export interface Reading {
   /** 512-byte blocks that the system has read from a disk for this process, since its start; 0 where it does not count. */
   blocksRead(): number;
   /** Has the beginnings of files brought into the system's memory, in the background. Tells nothing, whatever happens. */
-  bring(names: readonly string[]): void;
+  prefetch(names: readonly string[]): void;
 }
 
 /** Of each file; what is larger is read in the background anyway. */
@@ -13,7 +13,8 @@ const BEGINNING_BYTES = 64 * 1024;
 /** Files under way at a time: a sync waits behind them for a thread, and fewer are not read soon enough. */
 const AT_A_TIME = 24;
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+/** Without O_NONBLOCK, opening a fifo would wait for a writer for ever. */
+export const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 /** Names are relative to a directory. */
 export function nodeReading(directory: string): Reading {
@@ -32,7 +33,7 @@ export function nodeReading(directory: string): Reading {
   };
   return {
     blocksRead: () => process.resourceUsage().fsRead,
-    bring(names) {
+    prefetch(names) {
       waiting.push(...names);
       next();
     },

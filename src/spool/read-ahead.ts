@@ -47,6 +47,6 @@ export class ReadAhead {
     const next = this.#coming.slice(Math.max(at + 1, this.#next), end);
     this.#at = at;
     this.#next = end;
-    reading.bring(next.flatMap((one) => [envelopeName(one), contentName(one)]));
+    reading.prefetch(next.flatMap((one) => [envelopeName(one), contentName(one)]));
   }
 }

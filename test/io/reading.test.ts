@@ -44,7 +44,7 @@ test("what is brought in comes from the disk, some files at a time, and nothing 
   if (!isCounted(reading, join(directory, first))) return t.skip("what is read is not counted");
   const [before, open] = [reading.blocksRead(), openFiles()];
   let most = 0;
-  reading.bring(["missing", ...others, "."]);
+  reading.prefetch(["missing", ...others, "."]);
   // A page is eight blocks.
   await until(() => {
     most = Math.max(most, openFiles() - open);
@@ -61,7 +61,7 @@ test("a file that cannot even be closed is nobody's trouble", {
   writeFileSync(join(directory, "file"), "content");
   const program = `
     import { nodeReading } from "${import.meta.resolve("../../src/io/reading.js")}";
-    nodeReading("${directory}").bring(["file", "file"]);`;
+    nodeReading("${directory}").prefetch(["file", "file"]);`;
   const faults = ["-P", join(directory, "file"), "-e", "inject=close:error=ENOTCONN"];
   const { status, stderr } = spawnSync(
     "strace",

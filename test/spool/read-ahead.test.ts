@@ -25,7 +25,7 @@ function slowDisk(blocksEach: { now: number }, over: Disk) {
     ...over,
     reading: {
       blocksRead: () => blocks,
-      bring: (names) => brought.push(...names),
+      prefetch: (names) => brought.push(...names),
     },
   };
   return { disk, brought, read: () => (blocks += blocksEach.now) };
