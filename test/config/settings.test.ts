@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { configFile, configOf, errorsOf, instanceOf, read } from "../support/configuration.ts";
+import { configOf, instanceOf } from "../support/configuration.ts";
 
 const listenerOf = (...argv: string[]) => instanceOf(argv).listener;
 const forwardOf = (...argv: string[]) => instanceOf(["--forward-to=mail:25", ...argv]).forward;
-
-const words = (line: string): string[] => line.split(" ");
 
 test("without options everything has its default", () => {
   const config = configOf([]);
@@ -91,40 +89,6 @@ test("without options everything has its default", () => {
   ]);
 });
 
-test("forwarding has the documented time-outs", () => {
-  const forward = forwardOf();
-  assert.deepEqual(forward, {
-    to: "mail:25",
-    atStart: false,
-    onDisconnect: false,
-    immediate: false,
-    pollSeconds: null,
-    recipients: "all",
-    fallbacks: [],
-    retry: null,
-    parallel: 4,
-    rate: null,
-    client: {
-      interface: null,
-      connectionTimeoutMs: 40_000,
-      responseTimeoutMs: 60_000,
-      promptTimeoutMs: 20_000,
-      messageTimeoutMs: 3_600_000,
-      smtp: {
-        pipelining: true,
-        smtputf8strict: true,
-        eightbitstrict: false,
-        binarymimestrict: true,
-        linger: true,
-      },
-      anonymous: false,
-      secrets: null,
-      authConfig: "",
-      tls: null,
-    },
-  });
-});
-
 test("--as-client logs to standard error, stays in front, and forwards once", () => {
   const config = configOf(["--as-client=mail:25"]);
   assert.deepEqual(
@@ -176,40 +140,6 @@ test("--trial stays on loopback and in front, and logs there", () => {
 test("--dont-serve and --no-smtp have no listener", () => {
   assert.equal(listenerOf("--dont-serve"), null);
   assert.equal(listenerOf("--no-smtp"), null);
-});
-
-test("the log goes where the options say", () => {
-  const log = (...argv: string[]) => configOf(argv).log;
-  assert.equal(log("-l", "--no-syslog").syslog, null);
-  assert.equal(log("-l", "--no-syslog", "--syslog").syslog, "mail");
-  assert.equal(log("--as-client=a:1", "--syslog=local7").syslog, "local7");
-  const file = log("-l", "--log-file=logs/%d");
-  assert.deepEqual([file.file, file.stderr], ["/home/me/logs/%d", false]);
-});
-
-test("only warnings go to a standard error that a daemon with syslog is about to close", () => {
-  const level = (...argv: string[]) => configOf(argv).log.stderrLevel;
-  assert.equal(level("--as-server"), "warnings");
-  assert.equal(level("-l", "-e"), "warnings");
-  assert.equal(level("--as-server", "--no-daemon"), "all");
-  assert.equal(level("--as-server", "--no-syslog"), "all");
-  assert.equal(level("--log"), "all");
-});
-
-test("--log-time, --log-address and the words of --log-format choose what lines begin with", () => {
-  const fields = (...argv: string[]) => configOf(argv).log.fields;
-  assert.deepEqual(fields("--log-format=msgid,foo,time"), ["time", "msgid"]);
-  assert.deepEqual(fields("-L", "--log-address"), ["time", "address"]);
-  assert.deepEqual(fields("-L", "--log-format=time"), ["time"]);
-  assert.equal(configOf(["--log-format=time", "--log-format=json"]).log.format, "json");
-});
-
-test("the old variable names the log file when no option does", () => {
-  const env = { GLOGOUTPUT_FILE: "/var/log/old" };
-  assert.equal(configOf(["--log"], { env }).log.file, "/var/log/old");
-  assert.equal(configOf(["--log", "--log-file=/new"], { env }).log.file, "/new");
-  const argv = ["--in-spool-dir=/a", "--in-log-file=/new"];
-  assert.equal(configOf(argv, { env }).log.file, "/new");
 });
 
 test("numbers that are none silently mean the default", () => {
@@ -275,23 +205,6 @@ test("our own numbers and words are taken", () => {
   const { minFree } = instanceOf(["--spool-min-free=5%"]).spool;
   assert.equal(minFree.percent, 5);
   assert.ok(minFree.bytes > 1e15);
-});
-
-test("--poll is a period, and 0 means on disconnect", () => {
-  assert.equal(forwardOf("--poll=60")?.pollSeconds, 60);
-  const zero = forwardOf("--poll=0");
-  assert.deepEqual([zero?.pollSeconds, zero?.onDisconnect], [null, true]);
-  assert.equal(instanceOf(["--poll=0"]).forward, null);
-});
-
-test("when and how to forward is taken", () => {
-  const forward = forwardOf("-f", "-1", "-m", "--forward-to-some", "-6", "::");
-  assert.deepEqual(
-    [forward?.atStart, forward?.onDisconnect, forward?.immediate, forward?.recipients],
-    [true, true, true, "some"],
-  );
-  assert.equal(forward?.client.interface, "::");
-  assert.equal(forwardOf("--forward-to-all")?.recipients, "all");
 });
 
 test("interfaces are addresses, sockets, descriptors or names, each for its server", () => {
@@ -383,135 +296,4 @@ test("TLS is as asked for in both directions", () => {
       versions,
     },
   );
-});
-
-test("E-MailRelay's spool is used where only that exists", () => {
-  const spool = (...there: string[]) =>
-    instanceOf([], { exists: (path) => there.includes(path) }).spool.directory;
-  assert.equal(spool("/var/spool/emailrelay"), "/var/spool/emailrelay");
-  assert.equal(spool("/var/spool/emailrelay", "/var/spool/relayd"), "/var/spool/relayd");
-  assert.equal(spool(), "/var/spool/relayd");
-});
-
-test("a prefix with a spool directory makes an instance", () => {
-  const config = configOf([
-    ...["--out-port", "26", "--in-spool-dir=/in", "--out-spool-dir=/out", "--in-server-auth=f"],
-    ...["--domain=example.com", "--out-forward-to=mail:25"],
-  ]);
-  assert.deepEqual(
-    config.instances.map((one) => [one.name, one.spool.directory, one.listener?.port, one.domain]),
-    [
-      ["in", "/in", 25, "example.com"],
-      ["out", "/out", 26, null],
-    ],
-  );
-  assert.equal(config.instances[0]?.listener?.secrets, "/home/me/f");
-  assert.deepEqual(
-    config.instances.map((one) => one.forward?.to ?? null),
-    [null, "mail:25"],
-  );
-});
-
-test("settings of the process come from the first instance, and each is checked on its own", () => {
-  const dirs = ["--in-spool-dir=/in", "--out-spool-dir=/out"];
-  assert.equal(configOf([...dirs, "--in-log", "--in-user=me"]).user, "me");
-  assert.equal(configOf([...dirs, "--out-log", "--out-user=me"]).user, "daemon");
-  assert.equal(configOf([...dirs, "--out-log"]).log.enabled, false);
-  assert.deepEqual(read([...dirs, "--in-log", "--out-verbose"]), {
-    kind: "errors",
-    lines: [
-      "relayd: usage error: the --verbose option must be used with --log, --help, --as-client, --as-server or --as-proxy",
-    ],
-    exitCode: 1,
-  });
-});
-
-test("a file may declare the prefix that the command line uses", () => {
-  const path = configFile("in-spool-dir /in\nout-spool-dir /out\nout-domain out.example\n");
-  const config = configOf(["--out-port", "26", path]);
-  assert.deepEqual(
-    config.instances.map((one) => [one.name, one.listener?.port, one.domain]),
-    [
-      ["in", 25, null],
-      ["out", 26, "out.example"],
-    ],
-  );
-});
-
-test("origins tell where an option was given", () => {
-  const path = configFile("log\nin-spool-dir /in\nout-spool-dir /out\nout-domain x\n");
-  const reading = read(["--in-port=26", path]);
-  assert.equal(reading.kind, "run");
-  if (reading.kind !== "run") return;
-  assert.equal(reading.origins("port"), "--in-port");
-  assert.equal(reading.origins("spool-dir"), `${path}:2`);
-  assert.equal(reading.origins("spool-dir", "out"), `${path}:3`);
-  assert.equal(reading.origins("port", "out"), "--out-port");
-});
-
-test("problems of a check name the line of the file", () => {
-  const path = configFile("# nothing\n\nforward\nport 70000\n");
-  const reading = read(["--check-config", path]);
-  assert.equal(reading.kind, "check");
-  if (reading.kind !== "check") return;
-  assert.deepEqual(
-    reading.problems.map(({ where }) => where),
-    [`${path}:3`, `${path}:4`],
-  );
-});
-
-test("--retry has a schedule, gives each recipient its own fate, and takes lists and rates", () => {
-  const forward = (line: string) => {
-    const reading = read(words(line));
-    return reading.kind === "run" ? (reading.config.instances[0]?.forward ?? null) : null;
-  };
-  const minute = 60_000;
-  const usual = forward("--forward-to=a:1,b:2 --retry");
-  assert.equal(usual?.to, "a:1");
-  assert.deepEqual(usual.fallbacks, ["b:2"]);
-  assert.deepEqual(usual.retry, {
-    delaysMs: [
-      minute,
-      5 * minute,
-      15 * minute,
-      30 * minute,
-      60 * minute,
-      120 * minute,
-      240 * minute,
-    ],
-    expireMs: 5 * 24 * 60 * minute,
-  });
-  assert.equal(usual.recipients, "some");
-  const own = forward(
-    "-o a:1 --retry=30s,2h --expire=1d --forward-rate=100/1h --forward-parallel=9",
-  );
-  assert.deepEqual(own?.retry, { delaysMs: [30_000, 120 * minute], expireMs: 24 * 60 * minute });
-  assert.deepEqual(own.rate, { count: 100, periodMs: 60 * minute });
-  assert.equal(own.parallel, 9);
-  assert.equal(forward("-o a:1 --retry --forward-to-all")?.recipients, "all");
-});
-
-test("a client filter, which may end a run, has one connection at a time unless mail is tried again", () => {
-  const parallel = (...argv: string[]) => forwardOf(...argv)?.parallel;
-  assert.equal(parallel(), 4);
-  assert.equal(parallel("--client-filter=exit:0"), 1);
-  assert.equal(parallel("--client-filter=exit:0", "--forward-parallel=3"), 3);
-  assert.equal(parallel("--client-filter=exit:0", "--retry"), 4);
-});
-
-test("wrong gaps, times, rates and lists are named", () => {
-  const cases: readonly [string, string][] = [
-    ["-o a:1 --retry=1m,x", 'invalid --retry value: "1m,x": use gaps such as 1m,5m,15m,30m,1h,4h'],
-    ["-o a:1 --retry=0", 'invalid --retry value: "0": use gaps such as 1m,5m,15m,30m,1h,4h'],
-    ["-o a:1 --retry --expire=soon", 'invalid --expire value: "soon": use a time such as 5d'],
-    ["-o a:1 --expire=5d", "the --expire option requires --retry"],
-    [
-      "-o a:1 --forward-rate=0/1m",
-      'invalid --forward-rate value: "0/1m": use a number and a time such as 100/1h',
-    ],
-  ];
-  for (const [line, text] of cases) {
-    assert.deepEqual(errorsOf(words(line)), [`relayd: usage error: ${text}`], line);
-  }
-  assert.match(errorsOf(words("-o a:1,,b:2"))[0] ?? "", /invalid --forward-to value: ""/);
 });

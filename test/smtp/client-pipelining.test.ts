@@ -2,92 +2,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyEnvelope } from "../../src/core/envelope.ts";
-import type { Receipt, Transport } from "../../src/core/transport.ts";
-import { clientDefaults, contentOf, testClient } from "../support/client-under-test.ts";
-import { type PeerConnection, type PeerScript, SmtpPeer } from "../support/smtp-peer.ts";
-
-const { signal } = new AbortController();
-const config = { smtp: { ...clientDefaults.smtp, pipelining: true } };
-/** For hosts that say nothing: half of it is what they get. */
-const hasty = { ...config, responseTimeoutMs: 400 };
-
-async function ready(transport: Transport, { address }: SmtpPeer): Promise<void> {
-  assert.equal(await transport.prepare({ address, account: "" }, signal), null);
-}
-
-/** Hands one message over: from, to and content all say which it is. */
-async function give(transport: Transport, name: string, to = [name]): Promise<Receipt | null> {
-  const envelope = {
-    ...emptyEnvelope,
-    from: `${name}@from.test`,
-    toRemote: to.map((one) => `${one}@to.test`),
-  };
-  return await transport.send(envelope, contentOf(`Subject: ${name}\r\n`), signal);
-}
-
-/** The first message shows that the smarthost takes a group of commands. */
-async function first(peer: PeerConnection): Promise<void> {
-  await peer.greet("PIPELINING");
-  await peer.answer("MAIL FROM:<one@from.test>", "250 from");
-  await peer.answer("RCPT TO:<one@to.test>", "250 to");
-  await peer.answer("DATA", "354 go");
-  await peer.content();
-  peer.say("250 one");
-}
-
-/** Takes two messages after the first; resolves when the content of "a", and the commands of "b" behind it, have come. */
-async function pair(peer: PeerConnection): Promise<void> {
-  await first(peer);
-  await peer.answer("MAIL FROM:<a@from.test>", "250 from");
-  await peer.answer("RCPT TO:<a@to.test>", "250 to");
-  await peer.answer("DATA", "354 go");
-  await peer.content();
-  await opening(peer);
-}
-
-async function opening(peer: PeerConnection): Promise<void> {
-  await peer.expect("MAIL FROM:<b@from.test>");
-  await peer.expect("RCPT TO:<b@to.test>");
-  await peer.expect("DATA");
-}
-
-async function again(peer: PeerConnection): Promise<void> {
-  await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-  await peer.answer("RCPT TO:<b@to.test>", "250 to");
-  // After trouble nothing is said before the recipients are known.
-  assert.equal(peer.rest, "");
-  await peer.answer("DATA", "354 go");
-  await rest(peer);
-}
-
-async function rest(peer: PeerConnection): Promise<void> {
-  assert.equal(await peer.content(), "Subject: b\r\n");
-  peer.say("250 b");
-}
-
-/** What the script does to the first connection; the second one takes "b" from the start. */
-function secondTakesB(script: (peer: PeerConnection) => Promise<void>): PeerScript {
-  return async (peer, index) => {
-    if (index === 0) return await script(peer);
-    await peer.greet("PIPELINING");
-    await again(peer);
-  };
-}
-
-/** What becomes of "a" and "b", when "b" is handed over while "a" is on its way. */
-async function sent(script: PeerScript, how: typeof config = config) {
-  await using peer = await SmtpPeer.listen(script);
-  await using client = testClient({ config: how });
-  const { transport } = client;
-  await ready(transport, peer);
-  assert.equal((await give(transport, "one"))?.kind, "accepted");
-  assert.ok(transport.overlaps);
-  const [a, b] = await Promise.all([give(transport, "a"), give(transport, "b")]);
-  const overlaps = transport.overlaps;
-  await transport.quit();
-  await peer.done();
-  return { a, b, overlaps, connections: peer.connections, log: client.log };
-}
+import { contentOf, testClient } from "../support/client-under-test.ts";
+import {
+  config,
+  first,
+  give,
+  hasty,
+  opening,
+  pair,
+  ready,
+  rest,
+  secondTakesB,
+  sent,
+  signal,
+} from "../support/pipelining.ts";
+import { SmtpPeer } from "../support/smtp-peer.ts";
 
 test("the commands of the next message come with the content of the one before", async () => {
   const { a, b, connections } = await sent(async (peer) => {
@@ -120,101 +49,6 @@ test("a message that is handed over while the one before waits for its answer is
   await waiting;
   assert.equal((await give(client.transport, "b"))?.kind, "accepted");
   assert.equal((await a)?.kind, "accepted");
-});
-
-/** What becomes of "a", "b" and "c", when the others are handed over while "a" is on its way. */
-async function sentThree(script: PeerScript) {
-  await using peer = await SmtpPeer.listen(script);
-  await using client = testClient({ config });
-  const { transport } = client;
-  await ready(transport, peer);
-  await give(transport, "one");
-  const receipts = ["a", "b", "c"].map(async (name) => await give(transport, name));
-  const [a, b, c] = await Promise.all(receipts);
-  await transport.quit();
-  await peer.done();
-  return { a, b, c, connections: peer.connections };
-}
-
-test("what is handed over behind two others is said with the content of the second, and not before", async () => {
-  const { a, b, c, connections } = await sentThree(async (peer) => {
-    await pair(peer);
-    assert.equal(peer.rest, "");
-    peer.say("250 a", "250 from", "250 to", "354 go");
-    assert.equal(await peer.content(), "Subject: b\r\n");
-    await peer.expect("MAIL FROM:<c@from.test>");
-    await peer.expect("RCPT TO:<c@to.test>");
-    await peer.expect("DATA");
-    peer.say("250 b", "250 from", "250 to", "354 go");
-    assert.equal(await peer.content(), "Subject: c\r\n");
-    peer.say("250 c");
-  });
-  for (const [name, one] of Object.entries({ a, b, c })) {
-    assert.equal(one?.kind === "accepted" && one.reply.text, name);
-  }
-  assert.equal(connections, 1);
-});
-
-test("with two behind it, content that is refused keeps DATA of neither the second nor the third from their turn", async () => {
-  const { a, b, c, connections } = await sentThree(async (peer) => {
-    await pair(peer);
-    peer.say("554 no", "503 nested", "250 to", "503 no sender");
-    await peer.answer("RSET", "250 reset");
-    await opening(peer);
-    peer.say("250 from", "250 to", "354 go");
-    assert.equal(await peer.content(), "Subject: b\r\n");
-    await peer.expect("MAIL FROM:<c@from.test>");
-    await peer.expect("RCPT TO:<c@to.test>");
-    // What was refused lately is known by now: DATA waits for the recipient's answer.
-    assert.equal(peer.rest, "");
-    peer.say("250 b", "250 from", "550 nobody");
-    await peer.answer("RSET", "250 reset");
-  });
-  assert.equal(a?.kind === "refused" && a.step, "content");
-  assert.equal(b?.kind, "accepted");
-  assert.equal(c?.kind === "refused" && c.step, "rcpt");
-  assert.equal(connections, 1);
-});
-
-test("a connection that is lost with two behind costs neither of them anything", async () => {
-  const { a, b, c, connections } = await sentThree(async (peer, index) => {
-    if (index === 0) {
-      await pair(peer);
-      return peer.close();
-    }
-    await peer.greet("PIPELINING");
-    await again(peer);
-    await peer.message();
-    peer.say("250 c");
-  });
-  assert.ok(a?.kind === "lost" && a.unknown);
-  assert.equal(b?.kind, "accepted");
-  assert.equal(c?.kind, "accepted");
-  assert.equal(connections, 2);
-});
-
-test("a host that has not taken commands with the content before does not get those of the third so", async () => {
-  const { a, b, c, connections } = await sentThree(async (peer, index) => {
-    if (index === 0) {
-      await pair(peer);
-      peer.say("250 a");
-      return peer.close();
-    }
-    await peer.greet("PIPELINING");
-    await peer.answer("MAIL FROM:<b@from.test>", "250 from");
-    await peer.answer("RCPT TO:<b@to.test>", "250 to");
-    await peer.answer("DATA", "354 go");
-    assert.equal(await peer.content(), "Subject: b\r\n");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal(peer.rest, "");
-    peer.say("250 b");
-    await peer.message();
-    peer.say("250 c");
-  });
-  assert.equal(a?.kind, "accepted");
-  assert.equal(b?.kind, "accepted");
-  assert.equal(c?.kind, "accepted");
-  assert.equal(connections, 2);
 });
 
 test("content that is refused takes the message behind it along no further than RSET", async () => {
