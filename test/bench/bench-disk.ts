@@ -59,6 +59,7 @@ export function openBenchDisk(bytes = 3 * 1024 ** 3): BenchDisk {
 function mount(image: string, given: { directory: string; bytes: number }): string {
   if (process.getuid?.() !== 0) throw new Error("not root");
   fill(image, given.bytes);
+  // What it discards of an image would be one hole again.
   quiet("mkfs.ext4", ["-q", "-F", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", image]);
   const args = ["--direct-io=on", "--find", "--show", image];
   const device = execFileSync("losetup", args, { encoding: "utf8" }).trim();
@@ -84,7 +85,7 @@ function unmount(directory: string): void {
   }
 }
 
-/** Written out: a hole would make every first write to a block wait for the host's own bookkeeping (mkfs makes one if not told otherwise). */
+/** Written out: a hole would make every first write to a block wait for the host's own bookkeeping. */
 function fill(image: string, bytes: number): void {
   const fd = openSync(image, "w");
   const block = Buffer.alloc(8 * 1024 ** 2);

@@ -1,23 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Delivery, RelayEvent } from "../../src/core/events.ts";
-import { newMessageId } from "../../src/core/message-id.ts";
 import { linesOf } from "../../src/observe/text.ts";
+import { delivery, id, peer } from "../support/log-bench.ts";
 
-const peer = { address: "127.0.0.1", port: 57830 };
-const id = newMessageId(9330, 1795226071, 1);
-const delivered: Delivery = {
-  from: "alice@example.com",
-  to: ["bob@example.net", "carol@example.net"],
-  bytes: 1234,
-  smarthost: "mail.example.net:587",
-  peer: "192.0.2.1:587",
-  tls: "TLSv1.3 TLS_AES_256_GCM_SHA384",
-  account: "alice",
-  code: 250,
-  text: "2.0.0 Ok: queued as 12345",
-  ms: 12.6,
-};
+const delivered: Delivery = { ...delivery, to: ["bob@example.net", "carol@example.net"] };
 
 /** Level and verbosity as one letter and digit, then the text. */
 function told(event: RelayEvent): string[] {
