@@ -92,14 +92,13 @@ export class CommitJournal {
    */
   takes(written: Written, synced: boolean): boolean {
     const wanted = this.#demand.risen(this.#options.clock.monotonic());
-    if (written.content === null && !synced) return false;
     const size = recordBytes(written);
     if (this.#broken || this.#stop.signal.aborted || size > MAX_JOURNALED_BYTES) return false;
     if (typeof this.#files === "string") {
       if (wanted && this.#files === "none") void this.#prepare();
       return false;
     }
-    if (!wanted) return false;
+    if (!wanted || (written.content === null && !synced)) return false;
     const pages = pagesFor(this.#batch.bytes + size);
     // Messages that are removed before it is written add to it.
     if (PAGE_BYTES + pages > this.#size * (1 - DONE_SHARE)) return false;

@@ -116,6 +116,17 @@ test("a message that was committed through the journal costs one sync, shared wi
   assert.equal(disk.syncs.length - before, 1, disk.syncs.slice(before).join(", "));
 });
 
+test("large messages alone bring the journal into use, and then cost two syncs", async () => {
+  const disk = new CrashingDisk({ syncsNames: true });
+  const story = newStory();
+  const store = await openOn(disk, processesOf("1"));
+  await accept(store, story, HUGE);
+  for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
+  const before = disk.syncs.length;
+  await accept(store, story, HUGE);
+  assert.equal(disk.syncs.length - before, 2, disk.syncs.slice(before).join(", "));
+});
+
 test("what a forwarder is about to take is named .busy from the start; nobody else takes it", async () => {
   const disk = new CrashingDisk();
   const story = newStory();
