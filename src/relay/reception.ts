@@ -93,10 +93,10 @@ async function forwardNow(
   signal: AbortSignal,
 ): Promise<Reply> {
   const { id } = accepted;
-  await using lease = await at.store.lease(id);
-  // Somebody else's run was faster: the message is safe and on its way.
-  if (lease === null) return accepted.reply;
   try {
+    await using lease = await at.store.lease(id);
+    // Somebody else's run was faster: the message is safe and on its way.
+    if (lease === null) return accepted.reply;
     const exit = await openExit();
     const routed = await route(at, lease, exit.routingFilter, signal);
     if (routed.kind === "routed" && (await waits(at, routed))) return accepted.reply;

@@ -3,7 +3,7 @@
  * smarthost. Messages for the usual smarthost are leased one by one as its connections get free;
  * those that are routed elsewhere go beside them.
  */
-import { describeError } from "../core/errors.ts";
+import { describeError, RelayError } from "../core/errors.ts";
 import type { Filter } from "../core/filter.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Lease } from "../core/store.ts";
@@ -20,18 +20,7 @@ import {
 import { Lane } from "./lane.ts";
 import { Lanes, laneKey, USUAL } from "./lanes.ts";
 import { Roll } from "./roll.ts";
-
-/** How a run ended. */
-export interface RunResult {
-  /** Messages that were taken in hand. */
-  readonly tried: number;
-  /** What ended it early, or went wrong last; null when nothing did. */
-  readonly error: string | null;
-  /** True when the log says so already, message by message; absent when not. */
-  readonly told?: boolean;
-  /** Messages that are to be tried again; absent when there are none. */
-  readonly waiting?: number;
-}
+import { type RunResult, Tally } from "./tally.ts";
 
 /** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
 const PATIENCE_MS = 2000;
@@ -52,12 +41,9 @@ export class Run {
   readonly #lanes: Lanes;
   readonly #roll: Roll;
   readonly #dead: DeadEnds;
-  #tried = 0;
-  #waiting = 0;
+  readonly #tally = new Tally();
   /** Messages that this pass has still to look at. */
   #backlog = 0;
-  #error: string | null = null;
-  #told = false;
   #ended = false;
   /** New mail may have come. */
   #more = true;
@@ -109,14 +95,12 @@ export class Run {
       await this.#lanes.close();
       await router?.[Symbol.asyncDispose]();
     }
-    if (this.#tried > 0) this.#at.linger.ended();
-    const told = this.#told ? { told: true } : {};
-    const waiting = this.#waiting === 0 ? {} : { waiting: this.#waiting };
-    return { tried: this.#tried, error: this.#error, ...told, ...waiting };
+    if (this.#tally.tried > 0) this.#at.linger.ended();
+    return this.#tally.result;
   }
 
   async #forMore(): Promise<void> {
-    if (this.#tried === 0 || this.#over) return;
+    if (this.#tally.tried === 0 || this.#over) return;
     await this.#at.linger.wait(() => this.#more, this.#options.soon);
   }
 
@@ -195,7 +179,8 @@ export class Run {
   /** False when there was no room for the message, and it is still to be tried. */
   async #takeOne(id: MessageId, router: Filter | null, free: boolean): Promise<boolean> {
     if (!free && this.#roll.usual.has(id)) return false;
-    const lease = await this.#at.store.lease(id);
+    const lease = await this.#lease(id);
+    if (lease === "stuck") return true;
     if (lease === null) {
       // In other hands, or of no use: it is not looked at again and again because its time has come.
       if (this.#at.retrying?.agenda.isDue(id) === true) this.#at.retrying.agenda.forget(id);
@@ -221,13 +206,27 @@ export class Run {
     return routed === null || this.#dead.has(address);
   }
 
+  /** "stuck" when it cannot be locked: it stays where it is, and holds up no other. */
+  async #lease(id: MessageId): Promise<Lease | "stuck" | null> {
+    try {
+      const lease = await this.#at.store.lease(id);
+      this.#tally.leased();
+      return lease;
+    } catch (error) {
+      if (!(error instanceof RelayError && this.#tally.stuck())) throw error;
+      this.#roll.done(id);
+      this.#fault(id, error, this.#tally.isOneOfMany);
+      return "stuck";
+    }
+  }
+
   /** null when nothing is left to be done with the message in this run. */
   async #route(lease: Lease, router: Filter | null, hasWaited: boolean): Promise<Routed | null> {
     const { retrying } = this.#at;
     if (retrying === null && this.#dead.has(addressOf(lease))) return null;
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
-    this.#tried += 1;
+    this.#tally.tried += 1;
     try {
       const routed = await route(this.#at, lease, router, this.#options.now);
       if (routed.kind === "over") {
@@ -237,14 +236,14 @@ export class Run {
       const waiting: Routed = hasWaited ? { ...routed, hasWaited } : routed;
       const pause = this.#options.forced ? null : (retrying?.pauseOf(routed.smarthosts) ?? null);
       if (retrying !== null && pause !== null) {
-        this.#tried -= 1;
+        this.#tally.tried -= 1;
         await retrying.wait(this.#at, waiting, pause);
         return null;
       }
       if (!this.#dead.has(addressOf(lease))) return waiting;
       this.#dead.putOff(lease);
     } catch (error) {
-      this.#fault(lease, error);
+      this.#fault(lease.id, error);
     }
     return null;
   }
@@ -290,7 +289,7 @@ export class Run {
       if (sent.outcome.kind === "later") return "again";
       this.#judge(address, routed, sent);
     } catch (error) {
-      this.#fault(routed.lease, error);
+      this.#fault(routed.lease.id, error);
       // Our own secrets or keys cannot be used: no message will fare better.
       if (outbound === null) this.#ended = true;
     }
@@ -298,27 +297,26 @@ export class Run {
   }
 
   /** Storage trouble on one message, or a fault of ours: it stays queued, the others go on. */
-  #fault(lease: Lease, error: unknown): void {
+  #fault(id: MessageId, error: unknown, detail = false): void {
     const { soon, now } = this.#options;
     if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return;
-    this.#error = describeError(error);
-    this.#told = false;
-    this.#at.retrying?.fault(lease.id);
-    const text = `cannot forward ${lease.id}: ${this.#error}`;
-    this.#at.journal.tell({ kind: "note", level: "error", detail: false, text });
+    const why = describeError(error);
+    this.#tally.wrong(why, false);
+    this.#at.retrying?.fault(id);
+    const text = `cannot forward ${id}: ${why}`;
+    this.#at.journal.tell({ kind: "note", level: "error", detail, text });
   }
 
   #judge(address: string, routed: Routed | null, { outcome, next }: Forwarded): void {
     if (next === "stop") this.#ended = true;
     if (routed !== null && outcome.kind === "delivered") this.#roll.gone(routed.lease.id);
-    if (outcome.kind === "deferred") this.#waiting += 1;
+    if (outcome.kind === "deferred") this.#tally.waiting += 1;
     const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {
       this.#dead.isAlive(address);
       return;
     }
-    this.#error = trouble.why;
-    this.#told = this.#at.retrying !== null;
+    this.#tally.wrong(trouble.why, this.#at.retrying !== null);
     // A paused smarthost has been told of already.
     if (this.#at.retrying === null || outcome.kind !== "queued") {
       this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });

@@ -1,7 +1,7 @@
 /** Decides when to forward: one run at a time, one more queued at the most. */
 import { describeError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
-import type { RunResult } from "./run.ts";
+import type { RunResult } from "./tally.ts";
 
 /** A run that is under way. */
 export interface Running {

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { mkdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { openCatcher } from "../support/catcher.ts";
 import {
@@ -90,6 +92,23 @@ for (const trouble of BACK) {
     assert.equal(await relay.end(), 0);
   });
 }
+
+test("a message that cannot be locked holds up no other", async () => {
+  const smarthost = await openCatcher();
+  const relay = await TestRelay.start([`--forward-to=${smarthost.address}`]);
+  await leaveMail(relay, "first");
+  const [name = ""] = relay.files().filter((one) => one.endsWith(".envelope"));
+  mkdirSync(join(relay.spool, `${name}.busy`));
+  await leaveMail(relay, "second");
+  await runOnce(relay);
+  const sent = () => smarthost.messages.map(({ content }) => /Subject: (\S+)/.exec(content)?.[1]);
+  assert.deepEqual(sent(), ["second"]);
+  assert.match(relay.log, /cannot forward .*: cannot lock/);
+  rmdirSync(join(relay.spool, `${name}.busy`));
+  await runOnce(relay);
+  assert.deepEqual(sent(), ["second", "first"]);
+  assert.equal(await relay.end(), 0);
+});
 
 test("with --poll nobody has to ask: mail goes on when the fault has ended", { skip }, async () => {
   const smarthost = await openCatcher();

@@ -34,6 +34,12 @@ function immediate(at: Stations, transport: ScriptedTransport) {
   return open({ address: "127.0.0.1", port: 1 });
 }
 
+function retryingAt({ journal }: Stations): Retrying {
+  const retry = { delaysMs: [60_000], expireMs: 3_600_000 };
+  const agenda = new Agenda({ retry, monotonic: () => 0, random: () => 0.5 });
+  return new Retrying({ retry, agenda, journal, now: () => 0 });
+}
+
 test("a client of an immediate session does not wait for a turn: the message is in the queue, and a run waits", async () => {
   const clock = {
     ...systemClock,
@@ -54,14 +60,7 @@ test("a client of an immediate session does not wait for a turn: the message is 
 
 test("a client of an immediate session does not wait for a smarthost that is left alone", async () => {
   const { at, store } = stations();
-  const agenda = new Agenda({
-    retry: { delaysMs: [60_000], expireMs: 3_600_000 },
-    monotonic: () => 0,
-    random: () => 0.5,
-  });
-  const { journal } = at;
-  const retry = { delaysMs: [60_000], expireMs: 3_600_000 };
-  const retrying = new Retrying({ retry, agenda, journal, now: () => 0 });
+  const retrying = retryingAt(at);
   const away = new ScriptedTransport(
     () => accepted,
     () => cannotConnect,
@@ -71,5 +70,21 @@ test("a client of an immediate session does not wait for a smarthost that is lef
   assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
   assert.equal(away.prepared.length, 1);
   assert.equal(store.kept.size, 2);
-  assert.equal(agenda.next(), 60_000);
+  assert.equal(retrying.agenda.next(), 60_000);
+});
+
+test("a message that is in the queue and cannot be locked is accepted where it is tried again, or the client sends it twice", async () => {
+  for (const tried of ["again", "once"] as const) {
+    const { at, store, events } = stations();
+    const retrying = tried === "again" ? retryingAt(at) : null;
+    store.allStuck = true;
+    await using session = immediate({ ...at, retrying }, new ScriptedTransport());
+    const { code } = await session.receive(submission(), signal);
+    assert.equal(code, tried === "again" ? 250 : 452);
+    assert.deepEqual(
+      [...store.kept.values()].map(({ state }) => state),
+      ["queued"],
+    );
+    assert.match(JSON.stringify(events), /cannot forward .*cannot lock/);
+  }
 });

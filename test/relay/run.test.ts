@@ -42,6 +42,30 @@ test("run() opens no transport for an empty queue", async () => {
   assert.deepEqual(await run(at, open), { tried: 0, error: null });
 });
 
+test("run() leaves a message that cannot be locked where it is, and goes on", async () => {
+  const { at, store, events } = stations();
+  const id = store.put();
+  store.put();
+  store.stuck.add(id);
+  const error = `cannot lock "${id}": i/o error`;
+  assert.deepEqual(await runWith(at, new ScriptedTransport()), { tried: 1, error });
+  assert.deepEqual([...store.kept.keys()], [id]);
+  const notes = events.filter((event) => event.kind === "note");
+  assert.deepEqual(
+    notes.map(({ text, detail }) => ({ text, detail })),
+    [{ text: `cannot forward ${id}: ${error}`, detail: false }],
+  );
+});
+
+test("run() does not fill the log where no message can be locked, and gives up", async () => {
+  const { at, store, events } = stations();
+  for (let n = 0; n < 1500; n++) store.stuck.add(store.put());
+  await assert.rejects(runWith(at, new ScriptedTransport()), /cannot lock/);
+  const notes = events.filter((event) => event.kind === "note");
+  assert.equal(notes.length, 1000);
+  assert.equal(notes.filter(({ detail }) => !detail).length, 3);
+});
+
 test("run() sets a refused message aside with the refusal's code and goes on", async () => {
   const { at, store } = stations();
   const first = store.put();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RelayEvent } from "../../src/core/events.ts";
-import type { RunResult } from "../../src/relay/run.ts";
 import { Scheduler } from "../../src/relay/scheduler.ts";
+import type { RunResult } from "../../src/relay/tally.ts";
 
 const fine: RunResult = { tried: 1, error: null };
 

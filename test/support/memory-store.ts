@@ -16,6 +16,9 @@ export class MemoryStore implements Store {
   readonly kept = new Map<MessageId, Kept>();
   /** What the next operation of this kind throws. */
   trouble: { on: "create" | "write" | "commit" | "rewrite"; error: RelayError } | null = null;
+  /** Messages that cannot be locked. */
+  readonly stuck = new Set<MessageId>();
+  allStuck = false;
   drafts = 0;
   #counter = 0;
 
@@ -99,6 +102,8 @@ export class MemoryStore implements Store {
   async lease(id: MessageId): Promise<Lease | null> {
     const one = this.kept.get(id);
     if (one === undefined || one.state !== "queued") return null;
+    if (this.allStuck || this.stuck.has(id))
+      throw new RelayError("SPOOL_IO", id, `cannot lock "${id}": i/o error`);
     one.state = "leased";
     return {
       id,

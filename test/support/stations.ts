@@ -5,8 +5,9 @@ import { systemClock } from "../../src/io/clock.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { Linger } from "../../src/relay/linger.ts";
 import { Pace } from "../../src/relay/pace.ts";
-import { Run, type RunOptions, type RunResult } from "../../src/relay/run.ts";
+import { Run, type RunOptions } from "../../src/relay/run.ts";
 import { Survey } from "../../src/relay/survey.ts";
+import type { RunResult } from "../../src/relay/tally.ts";
 import { MemoryStore } from "./memory-store.ts";
 
 /** A filter that says the same to every message. */
