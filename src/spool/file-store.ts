@@ -309,6 +309,8 @@ export class FileStore implements Store {
     this.#leases.delete(id);
     if (end === "completed") this.#commits?.removed(id);
     if (end === "released") this.#queue.add(id);
+    // Somebody may have put it back before we were done.
+    if (end === "failed") this.#queue.lookAt(id);
     if (end === "completed") this.#unsynced = true;
     if (end === "lost") this.#lose(id);
     if (end === "delivered") this.#delivered.add(id);

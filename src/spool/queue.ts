@@ -86,6 +86,11 @@ export class Queue {
     return this.#others.size === 0 || !this.#others.has(envelopeName(id));
   }
 
+  /** It was in hand, and nobody has heard what was done about its envelope meanwhile. */
+  lookAt(id: MessageId): void {
+    this.#changed(envelopeName(id));
+  }
+
   /** What waits may be taken from now on. */
   hint(): void {
     this.#hints.give();
@@ -218,8 +223,13 @@ export class Queue {
     }
     const id = waitingId(name);
     if (id === null || this.#options.inHand(id) || this.#index.has(id)) return;
-    if (this.#options.disk.stat(name)?.kind !== "file") return;
-    this.#index.add(id);
+    try {
+      if (this.#options.disk.stat(name)?.kind !== "file") return;
+      this.#index.add(id);
+    } catch {
+      // Whoever lists the directory is told what is wrong.
+      this.#listed = null;
+    }
     this.#hints.give();
   }
 

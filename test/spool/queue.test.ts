@@ -110,6 +110,63 @@ test("the directory is listed at the start and when others change it, not once p
   await store.close();
 });
 
+test("a name that cannot be looked at ends nothing, and is found as soon as that is possible", {
+  timeout: 60_000,
+}, async () => {
+  await using spool = await tempSpool();
+  const disk = nodeDisk(spool.directory);
+  let failing = false;
+  const queue = new Queue({
+    disk: {
+      ...disk,
+      stat: (name) => {
+        if (!failing || name === ".") return disk.stat(name);
+        throw Object.assign(new Error("EIO: i/o error, lstat"), { code: "EIO" });
+      },
+    },
+    ...{ clock: systemClock, inHand: () => false, reserved: () => [], warn: assert.fail },
+  });
+  await queue.watch();
+  assert.deepEqual(await queue.ready(), []);
+  const stop = new AbortController();
+  const changes = queue.changes(stop.signal)[Symbol.asyncIterator]();
+  failing = true;
+  const changed = changes.next();
+  spool.put("one.envelope", "");
+  assert.notEqual((await changed).done, true);
+  assert.deepEqual(await queue.ready(), ["one"]);
+  stop.abort();
+  await queue.close();
+});
+
+test("a message that is put back while it is set aside is seen", { timeout: 60_000 }, async () => {
+  await using spool = await tempSpool();
+  const disk = nodeDisk(spool.directory);
+  const bad = (id: MessageId) => join(spool.directory, `${id}.envelope.bad`);
+  let putBack = async () => undefined as unknown;
+  const store = await openFileStore({
+    ...{ directory: spool.directory, sync: true, shared: false, watch: true },
+    ...{ journal: silentJournal, clock: systemClock },
+    disk: {
+      ...disk,
+      syncDirectory: async (folder) => {
+        await disk.syncDirectory(folder);
+        await putBack();
+      },
+    },
+  });
+  const id = await storeMessage(store, "x");
+  const lease = await store.lease(id);
+  putBack = async () => {
+    await rename(bad(id), bad(id).replace(/\.bad$/, ""));
+    // The watcher tells of it now, not later.
+    for (let turn = 0; turn < 3; turn++) await store.ready();
+  };
+  await lease?.fail({ text: "no", code: 550, recipients: ["bob@example.net"] });
+  assert.deepEqual(await store.ready(), [id]);
+  await store.close();
+});
+
 /** A queue of a spool whose pauses end when the test says so. */
 async function openQueue(directory: string) {
   const sleepers: { ms: number; wake: () => void }[] = [];
