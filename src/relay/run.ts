@@ -186,7 +186,6 @@ export class Run {
       if (this.#at.retrying?.agenda.isDue(id) === true) this.#at.retrying.agenda.forget(id);
       return true;
     }
-    const address = addressOf(lease);
     if (laneKey(lease) === USUAL && !free) {
       this.#roll.usual.add(id);
       await lease[Symbol.asyncDispose]();
@@ -203,7 +202,7 @@ export class Run {
     }
     await lease[Symbol.asyncDispose]();
     if (routed === null) this.#roll.done(id);
-    return routed === null || this.#dead.has(address);
+    return routed === null || this.#dead.has(addressOf(lease));
   }
 
   /** "stuck" when it cannot be locked: it stays where it is, and holds up no other. */
@@ -223,7 +222,9 @@ export class Run {
   /** null when nothing is left to be done with the message in this run. */
   async #route(lease: Lease, router: Filter | null, hasWaited: boolean): Promise<Routed | null> {
     const { retrying } = this.#at;
-    if (retrying === null && this.#dead.has(addressOf(lease))) return null;
+    // The address of an earlier run says nothing about a message that is routed anew.
+    const isRouted = router !== null && lease.envelope.forwardTo !== "";
+    if (retrying === null && !isRouted && this.#dead.has(addressOf(lease))) return null;
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
     this.#tally.tried += 1;

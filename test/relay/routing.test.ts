@@ -163,6 +163,42 @@ test("run() asks the routing filter, and not the client filter, for a message wi
   assert.equal(asked, 1);
 });
 
+test("run() routes a message anew although the address of an earlier run cannot be reached", async () => {
+  const { at, store } = stations();
+  const old = { forwardTo: "x.test", forwardToAddress: "old.test:25" };
+  const ids = [
+    store.put(old),
+    store.put({ ...old, forwardToAddress: "a.test:25" }),
+    store.put(old),
+  ];
+  const { open, opened } = transports(
+    () =>
+      new ScriptedTransport(undefined, ({ address }) =>
+        address === "old.test:25" ? cannotConnect : null,
+      ),
+  );
+  let calls = 0;
+  const filter: Filter & AsyncDisposable = {
+    run: async () => {
+      calls += 1;
+      // The first one fails while the second one is routed.
+      if (calls === 2) for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      const third = store.kept.get(ids[2] ?? assert.fail());
+      if (calls === 3 && third !== undefined) {
+        third.envelope = { ...third.envelope, forwardToAddress: "new.test:25" };
+      }
+      return { kind: "pass", next: "continue" };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+  await run({ ...at, openRoutingFilter: () => filter }, open);
+  assert.deepEqual([...store.kept.keys()], [ids[0]]);
+  assert.deepEqual(
+    opened.flatMap(({ sent, prepared }) => (sent.length > 0 ? [prepared[0]?.address] : [])),
+    ["a.test:25", "new.test:25"],
+  );
+});
+
 test("run() fails a message that the routing filter refuses, without a code", async () => {
   const { at, store } = withFilters({ openRoutingFilter: always(rejected) });
   const id = store.put({ forwardTo: "example.net" });
