@@ -239,7 +239,11 @@ export class Instance {
       now: this.#now.signal,
       forced,
     });
-    return { result: run.all(), again: (urgent) => run.again(urgent) };
+    return {
+      result: run.all(),
+      again: (urgent) => run.again(urgent),
+      connectedTo: () => run.connectedTo,
+    };
   }
 
   /** What only forwarding needs is loaded when there is something to forward. */

@@ -45,6 +45,8 @@ export class Run {
   /** Messages that this pass has still to look at. */
   #backlog = 0;
   #ended = false;
+  /** The last one that a message was given to. */
+  #transport: Transport | null = null;
   /** New mail may have come. */
   #more = true;
   /** Somebody asks in person for what is there now. */
@@ -73,6 +75,11 @@ export class Run {
     }
     this.#wake();
     this.#at.linger.wake();
+  }
+
+  /** "address:port"; "" when there is no connection. */
+  get connectedTo(): string {
+    return this.#transport?.session?.peer ?? "";
   }
 
   /** Once. */
@@ -286,6 +293,7 @@ export class Run {
     let outbound: Outbound | null = null;
     try {
       outbound = await open();
+      this.#transport = outbound.transport;
       const sent = await forward(this.#at, routed, outbound, this.#options.now);
       if (sent.outcome.kind === "later") return "again";
       this.#judge(address, routed, sent);

@@ -8,6 +8,8 @@ export interface Running {
   readonly result: Promise<RunResult>;
   /** There may be new mail: it need not wait for the next run. `urgent` when somebody asks in person. */
   again(urgent: boolean): void;
+  /** "address:port" of a smarthost that it has a connection to; "" when there is none. */
+  connectedTo(): string;
 }
 
 export interface SchedulerOptions {
@@ -67,8 +69,10 @@ export class Scheduler {
         reason: before?.reason ?? reason,
         forced: forced || before?.forced === true,
       };
-      journal.tell({ kind: "forward.busy", reason, queued: before === null, connectedTo: "" });
-      this.#current.running.again(forced);
+      const { running } = this.#current;
+      const connectedTo = running.connectedTo();
+      journal.tell({ kind: "forward.busy", reason, queued: before === null, connectedTo });
+      running.again(forced);
       return;
     }
     journal.tell({ kind: "forward.requested", reason });

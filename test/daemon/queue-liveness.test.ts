@@ -72,6 +72,27 @@ test("a message that takes long does not put off the next attempt of others", as
   await until(() => relay.files().length === 0);
 });
 
+test("who asks for a run during another one is told which smarthost that one is connected to", async () => {
+  let letGo: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const smarthost = await openCatcher({ waits: async () => await gate });
+  const relay = await TestRelay.start([
+    ...[`--forward-to=${smarthost.address}`, "--forward-on-disconnect", "--verbose"],
+  ]);
+  await sendMail(relay.port);
+  await until(() => smarthost.messages.length === 1);
+  await sendMail(relay.port);
+  const busy = `[client disconnect]: still busy from last time: connected to ${smarthost.address}`;
+  await until(
+    () => relay.log.includes(busy),
+    () => relay.log,
+  );
+  letGo();
+  await until(() => relay.files().length === 0);
+});
+
 test("--forward-rate connects anew when the smarthost would not wait for so long", async () => {
   const inner = await openCatcher();
   const idleMs = 300;

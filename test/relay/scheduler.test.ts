@@ -16,7 +16,8 @@ function scheduled() {
     run: (forced) => {
       begun.push(forced);
       const result = new Promise<RunResult>((resolve) => runs.push(resolve));
-      return { result, again: (urgent) => again.push(urgent) };
+      const connectedTo = () => (forced ? "192.0.2.1:25" : "");
+      return { result, again: (urgent) => again.push(urgent), connectedTo };
     },
     onIdle: () => idle.push(runs.length),
   });
@@ -41,6 +42,17 @@ test("request() starts one run and queues one more at the most", async () => {
   assert.equal(kinds().filter((kind) => kind === "forward.busy").length, 2);
 });
 
+test("request() tells which smarthost the run under way has a connection to", () => {
+  const { scheduler, events } = scheduled();
+  scheduler.request("admin");
+  scheduler.request("poll");
+  const busy = events.filter((event) => event.kind === "forward.busy");
+  assert.deepEqual(
+    busy.map(({ connectedTo }) => connectedTo),
+    ["192.0.2.1:25"],
+  );
+});
+
 test("stop() waits for the run under way and lets no other follow", async () => {
   const { scheduler, runs } = scheduled();
   scheduler.request("startup");
@@ -59,6 +71,7 @@ test("runOnce() turns a fault into a result", async () => {
     run: () => ({
       result: Promise.reject(new Error("no such directory")),
       again: () => undefined,
+      connectedTo: () => "",
     }),
     onIdle: () => undefined,
   });
