@@ -165,6 +165,7 @@ export class FileDraft implements Draft {
     const written = this.#filtered ? null : this.#written;
     const synced = written?.content === null && journal?.takesLarge === true;
     if (synced) await this.#content.sync();
+    if (written?.content === null) this.#mustBeNamed();
     if (written !== null && journal && reserved && journal.takes(written, synced)) {
       this.#content.close();
       this.#envelope?.close();
@@ -175,6 +176,15 @@ export class FileDraft implements Draft {
     const envelope = this.#writeEnvelope();
     const files = this.#filtered || envelope === null ? null : [this.#content, envelope];
     await publish(this.#disk, directory, { id, written: files, progress });
+  }
+
+  /** A large message takes its time: the spool may be another one than when it began. */
+  #mustBeNamed(): void {
+    const name = contentName(this.id);
+    const { inode, device } = this.#content.facts();
+    const there = this.#disk.stat(name);
+    if (there?.inode === inode && there.device === device) return;
+    throw new RelayError("SPOOL_IO", name, `"${name}" was moved away while it was written`);
   }
 
   /** A filter that takes the message away must say so, and one that leaves something else does not get it sent. */

@@ -235,8 +235,6 @@ export class CommitJournal {
     const { active } = files;
     if (this.#broken && batch.puts.length > 0) throw new Error("The journal has failed");
     if (!this.#fitsInto(active, batch)) throw new Error("The journal is full");
-    // Without its name nobody would find it after a power cut: removed, or gone with the whole spool.
-    if (!files.isThere(active)) throw new Error("The journal has been removed");
     if (active.generation === "") {
       active.generation = newGeneration();
       files.writeHead(active, active.generation, "used");
@@ -245,6 +243,8 @@ export class CommitJournal {
     active.file.write(encodeBatch(active.generation, batch.records), active.position);
     active.position += pagesFor(batch.bytes);
     await active.file.sync();
+    // Without its name nobody would find it after a power cut: removed, or gone with the whole spool, these messages' content too.
+    if (!files.isThere(active)) throw new Error("The journal has been removed");
   }
 
   /** The spare segment becomes the active one; the other is given back when its messages are on disk. */

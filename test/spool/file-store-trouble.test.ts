@@ -50,6 +50,29 @@ test("a spool that vanishes is SPOOL_IO, and service resumes when it is back", a
   rmSync(`${spool.directory}.away`, { recursive: true });
 });
 
+test("a message is not accepted into another spool than the one that has its content", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open({ watch: true });
+  const large = Buffer.alloc(300 * 1024, "x");
+  for (const [before, after] of [
+    ["an empty one", () => undefined],
+    ["one that has such a name", (name: string) => spool.put(name, "y")],
+  ] as const) {
+    await using draft = await store.create();
+    for (let n = 0; n < 2; n++) await draft.write(large);
+    renameSync(spool.directory, `${spool.directory}.away`);
+    mkdirSync(spool.directory);
+    after(`${draft.id}.content`);
+    await draft.seal(anEnvelope);
+    await assert.rejects(draft.commit(), { code: "SPOOL_IO", message: /moved away/ }, before);
+    assert.deepEqual(
+      readdirSync(spool.directory).filter((name) => name.includes("envelope")),
+      [],
+    );
+    rmSync(`${spool.directory}.away`, { recursive: true });
+  }
+});
+
 test("a lease that ended while the spool was away is back in the queue with it", async () => {
   await using spool = await tempSpool();
   const store = await spool.open();

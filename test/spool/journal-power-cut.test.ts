@@ -214,6 +214,29 @@ test("a journal that has gone, with the whole spool maybe, is not believed", asy
   }
 });
 
+test("a journal that goes while it is written to is not believed either", async () => {
+  const disk = new CrashingDisk();
+  const { preallocate } = disk.journaling;
+  let meanwhile = () => undefined as unknown;
+  Object.assign(disk.journaling, {
+    preallocate: async (name: string, bytes: number) => {
+      const file = await preallocate(name, bytes);
+      const sync = async () => {
+        meanwhile();
+        await file.sync();
+      };
+      return { ...file, sync };
+    },
+  });
+  const story = newStory();
+  const store = await openOn(disk, processesOf("1"));
+  await engage(store, story);
+  await accept(store, story, 1);
+  const [segment = ""] = disk.list(".relayd/journal").filter((name) => name.endsWith(".a"));
+  meanwhile = () => disk.rename(`.relayd/journal/${segment}`, "elsewhere");
+  await assert.rejects(accept(store, story, 2));
+});
+
 test("a segment that another process replays is waited for, and not replayed twice", async () => {
   const disk = new CrashingDisk();
   const story = newStory();
