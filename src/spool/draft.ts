@@ -6,7 +6,7 @@ import type { Draft, MessageFiles } from "../core/store.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { type Progress, publish, publishJournaled, type SharedSync } from "./commit.ts";
 import { copyIfUsual, decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
-import type { Written } from "./fresh.ts";
+import { type Remembered, type Stamps, stampOf, type Written } from "./fresh.ts";
 import type { CommitJournal } from "./journal.ts";
 import { contentName, newName } from "./names.ts";
 import type { Reserved } from "./reserved.ts";
@@ -27,8 +27,10 @@ export interface DraftHouse {
   readonly reserved?: Reserved | null;
   /** Called with the names of files that could not be removed, the first of them first. Absent: they are left to recovery. */
   readonly onLeft?: (id: MessageId, names: readonly string[]) => void;
-  /** Called once for each; true when the message is in the queue now; `written`: what its files hold, if nobody has edited them. */
-  readonly onEnd: (id: MessageId, committed: boolean, written: Written | null) => void;
+  /** True when a forwarder may take it at once, so that it is worth while to remember what its files hold; absent: never. */
+  readonly remembers?: () => boolean;
+  /** Called once for each; true when the message is in the queue now; `written`: what its files hold, if that is to be remembered. */
+  readonly onEnd: (id: MessageId, committed: boolean, written: Remembered | null) => void;
 }
 
 export class FileDraft implements Draft {
@@ -43,6 +45,7 @@ export class FileDraft implements Draft {
   #size = 0;
   /** What was put into its files; null before it is sealed. */
   #written: Written | null = null;
+  #stamps: Stamps | null = null;
   #filtered = false;
   #ended = false;
 
@@ -98,7 +101,7 @@ export class FileDraft implements Draft {
         said: copyIfUsual(envelope),
       };
       // One that may be reserved gets its file when it is committed.
-      if (this.#house.reserved?.isOpen !== true) this.#writeEnvelope();
+      if (this.#house.reserved?.isOpen !== true) this.#remember(this.#writeEnvelope());
     } catch (error) {
       throw this.#gaveUp("write", name, error);
     }
@@ -109,6 +112,11 @@ export class FileDraft implements Draft {
     this.#envelope = this.#disk.create(newName(this.id));
     this.#envelope.append(this.#written.envelope);
     return this.#envelope;
+  }
+
+  #remember(envelope: DiskFile | null): void {
+    if (envelope === null || this.#house.remembers?.() !== true) return;
+    this.#stamps = { content: stampOf(this.#content.facts()), envelope: stampOf(envelope.facts()) };
   }
 
   files(): MessageFiles {
@@ -266,10 +274,12 @@ export class FileDraft implements Draft {
     this.#ended = true;
     this.#gathered = [];
     const written = this.#filtered ? null : this.#written;
+    const stamps = this.#stamps;
     this.#written = null;
     closeQuietly(this.#content);
     if (this.#envelope !== null) closeQuietly(this.#envelope);
-    this.#house.onEnd(this.id, committed, written);
+    const remembered = written === null || stamps === null ? null : { ...written, stamps };
+    this.#house.onEnd(this.id, committed, remembered);
   }
 }
 

@@ -1,6 +1,5 @@
 /** Store over a directory, shared with E-MailRelay: the same names, the same formats, the same locks. */
 import type { Clock } from "../core/clock.ts";
-import type { Envelope } from "../core/envelope.ts";
 import { describeError, isErrno } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageEditor } from "../core/message-editor.ts";
@@ -13,7 +12,7 @@ import { SharedSync } from "./commit.ts";
 import { Delivered } from "./delivered.ts";
 import { type DraftHouse, FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
-import { Fresh, type Written } from "./fresh.ts";
+import { Fresh, type Remembered } from "./fresh.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { type CommitJournal, type JournalTerms, openCommitJournal } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
@@ -26,7 +25,7 @@ import { Removals } from "./removals.ts";
 import { Replay } from "./replay.ts";
 import { Reserved } from "./reserved.ts";
 import { storageError } from "./storage-errors.ts";
-import { Taker } from "./take.ts";
+import { type Locked, Taker } from "./take.ts";
 
 export interface FileStoreOptions {
   readonly directory: string;
@@ -123,8 +122,9 @@ export class FileStore implements Store {
       journal: this.#commits,
       reserved: this.#commits === null ? null : this.#reserved,
       onLeft: (id, names) => this.#delivered.add(id, names),
+      remembers: () => this.#reserved.isUsed,
       onEnd: (id, committed, written) => {
-        const wanted = committed && this.#reserved.isUsed && !this.#reserved.has(id);
+        const wanted = committed && !this.#reserved.has(id);
         if (wanted && written !== null) this.#fresh.add(id, written);
         this.#endDraft(id, committed);
       },
@@ -173,11 +173,12 @@ export class FileStore implements Store {
     const known = this.#reserved.take(id);
     if (this.#inHand(id)) return null;
     this.#leases.add(id);
-    const fresh = known ?? this.#fresh.take(id);
     if (known !== null) this.#queue.delete(id);
-    const envelope = known?.said ?? this.#take(id, fresh);
-    if (envelope === null) return null;
-    return new FileLease(this.#leaseHouse, { id, envelope, content: fresh?.content ?? null });
+    const taken =
+      known === null
+        ? this.#take(id, this.#fresh.take(id))
+        : { envelope: known.said, content: known.content };
+    return taken === null ? null : new FileLease(this.#leaseHouse, { id, ...taken });
   }
 
   /** For those who remove a message in another way than by a lease: before its envelope goes, and when it did not. Tells, never throws. */
@@ -327,11 +328,11 @@ export class FileStore implements Store {
   }
 
   /** null when it is not ours; then it is not in hand either. */
-  #take(id: MessageId, fresh: Written | null): Envelope | null {
-    let taken: Envelope | null = null;
+  #take(id: MessageId, fresh: Remembered | null): Locked | null {
+    let taken: Locked | null = null;
     try {
       const result = this.#taker.take(id, fresh, this.#queue.isPlain(id));
-      if (result.kind === "taken") taken = result.envelope;
+      if (result.kind === "taken") taken = result;
       if (result.kind !== "unusable") this.#queue.delete(id);
     } catch (error) {
       // Its lock may be there, and could not be taken back: the next recovery looks.

@@ -1,10 +1,11 @@
 /**
  * Messages that were committed a moment ago, as they were written: whoever forwards them at once
- * need not read them back. Bounded in bytes and in age; the files are the truth.
+ * need not read them back. Bounded in bytes and in age; the files are the truth, and are looked at.
  */
 import type { Clock } from "../core/clock.ts";
 import type { Envelope } from "../core/envelope.ts";
 import type { MessageId } from "../core/message-id.ts";
+import type { FileFacts } from "../io/disk.ts";
 
 /** What the two files hold. */
 export interface Written {
@@ -16,6 +17,20 @@ export interface Written {
   readonly said: Envelope | null;
 }
 
+/** Of the two files of a message, when they had been written and nobody else knew of them. */
+export interface Stamps {
+  readonly content: string;
+  readonly envelope: string;
+}
+
+/** Another one as soon as somebody has put another file in its place, or written to it. */
+export function stampOf({ device, inode, size, modifiedMs }: FileFacts): string {
+  return `${device} ${inode} ${size} ${modifiedMs}`;
+}
+
+/** A message that need not be read back, as long as its files have these. */
+export type Remembered = Written & { readonly stamps: Stamps };
+
 /** In memory. */
 export function bytesOf({ content, envelope }: Written): number {
   return (content?.length ?? 0) + envelope.length;
@@ -23,12 +38,11 @@ export function bytesOf({ content, envelope }: Written): number {
 
 interface Entry {
   /** null when it is forgotten: what is left of it in the tables of a Map lives on. */
-  written: Written | null;
+  written: Remembered | null;
   readonly bytes: number;
   readonly until: number;
 }
 
-/** Nobody edits a message within this time and expects to be noticed. */
 const FRESH_MS = 1000;
 const MAX_BYTES = 8 * 1024 * 1024;
 /** Of one message. */
@@ -44,7 +58,7 @@ export class Fresh {
     this.#clock = clock;
   }
 
-  add(id: MessageId, written: Written): void {
+  add(id: MessageId, written: Remembered): void {
     const now = this.#clock.monotonic();
     this.#forgetOld(now);
     const bytes = bytesOf(written);
@@ -54,7 +68,7 @@ export class Fresh {
   }
 
   /** Once; null for what is not known, or not any more. */
-  take(id: MessageId): Written | null {
+  take(id: MessageId): Remembered | null {
     const entry = this.#entries.get(id);
     if (entry === undefined) return null;
     const { written, until } = entry;

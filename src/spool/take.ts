@@ -5,13 +5,20 @@ import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import { decodeEnvelope } from "./envelope-format.ts";
-import type { Written } from "./fresh.ts";
-import { busyName, envelopeName } from "./names.ts";
+import { type Remembered, stampOf } from "./fresh.ts";
+import { busyName, contentName, envelopeName } from "./names.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 
+/** A message whose lock is ours. */
+export interface Locked {
+  readonly envelope: Envelope;
+  /** null when it must be read. */
+  readonly content: Buffer | null;
+}
+
 export type Taken =
-  | { readonly kind: "taken"; readonly envelope: Envelope }
+  | ({ readonly kind: "taken" } & Locked)
   /** Another forwarder has it. */
   | { readonly kind: "gone" }
   /** Left where it is; the operator knows. */
@@ -41,10 +48,10 @@ export class Taker {
   }
 
   /**
-   * `known`: what the message's files hold, if they need not be read. `plain`: its envelope was a file
+   * `known`: what the message's files hold, if nobody has changed them. `plain`: its envelope was a file
    * when it was last seen, which saves a look. Throws SPOOL_IO for storage trouble.
    */
-  take(id: MessageId, known: Written | null, plain: boolean): Taken {
+  take(id: MessageId, known: Remembered | null, plain: boolean): Taken {
     const waiting = envelopeName(id);
     if (known !== null) return this.#takeKnown(id, known);
     try {
@@ -74,7 +81,7 @@ export class Taker {
     return { kind: "gone" };
   }
 
-  #takeKnown(id: MessageId, { said, envelope }: Written): Taken {
+  #takeKnown(id: MessageId, known: Remembered): Taken {
     const waiting = envelopeName(id);
     try {
       this.#disk.rename(waiting, busyName(id));
@@ -82,7 +89,22 @@ export class Taker {
       if (isErrno(error, "ENOENT")) return { kind: "gone" };
       throw storageError(error, "lock", waiting);
     }
-    return { kind: "taken", envelope: said ?? decodeEnvelope(envelope, waiting) };
+    // Another forwarder, or an operator, may have had it meanwhile.
+    if (!this.#isUntouched(id, known)) return this.#readLocked(id);
+    const { said, envelope, content } = known;
+    return { kind: "taken", envelope: said ?? decodeEnvelope(envelope, waiting), content };
+  }
+
+  #isUntouched(id: MessageId, { stamps }: Remembered): boolean {
+    const stamp = (name: string) => {
+      const facts = this.#disk.stat(name);
+      return facts === null ? "" : stampOf(facts);
+    };
+    try {
+      return stamp(busyName(id)) === stamps.envelope && stamp(contentName(id)) === stamps.content;
+    } catch {
+      return false;
+    }
   }
 
   #readLocked(id: MessageId): Taken {
@@ -90,7 +112,7 @@ export class Taker {
       const envelope = readEnvelope(this.#disk, busyName(id));
       this.#forget(id);
       this.#ahead.taken(id);
-      return { kind: "taken", envelope };
+      return { kind: "taken", envelope, content: null };
     } catch (error) {
       const facts = this.#putBack(id);
       if (facts !== null && isErrno(error, "EACCES", "EPERM", "EIO")) {

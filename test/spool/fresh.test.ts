@@ -1,17 +1,19 @@
 /** What is handed from a commit to a lease without reading it back. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { silentJournal } from "../../src/core/events.ts";
-import { parseMessageId } from "../../src/core/message-id.ts";
+import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
 import { Fresh } from "../../src/spool/fresh.ts";
-import { storeMessage } from "../support/messages.ts";
+import { allBytes, storeMessage } from "../support/messages.ts";
 import { temporarySpool } from "../support/relayd.ts";
 
 const id = (n: number) => parseMessageId(`emailrelay.1.1.${n}`) ?? assert.fail();
+
+const stamps = { content: "", envelope: "" };
 
 function timed() {
   const time = { ms: 0 };
@@ -25,6 +27,7 @@ test("Fresh gives what was added, once", () => {
     contentBytes: 7,
     envelope: Buffer.from("envelope"),
     said: null,
+    stamps,
   };
   fresh.add(id(1), written);
   assert.equal(fresh.take(id(1))?.content, written.content);
@@ -39,6 +42,7 @@ test("Fresh forgets what is older than a second", () => {
     contentBytes: 0,
     envelope: Buffer.alloc(1),
     said: null,
+    stamps,
   });
   time.ms = 1001;
   assert.equal(fresh.take(id(1)), null);
@@ -51,6 +55,7 @@ test("Fresh keeps 8 MB at most, and makes room as it forgets", () => {
     contentBytes: 0,
     envelope: Buffer.alloc(1),
     said: null,
+    stamps,
   };
   for (let n = 1; n <= 17; n++) fresh.add(id(n), part);
   assert.notEqual(fresh.take(id(16)), null);
@@ -83,5 +88,46 @@ test("a lease that gives its files away reads them anew", async () => {
   assert.equal(await read(), "second\r\n", "as it was written");
   lease?.files();
   assert.equal(await read(), "edited\r\n");
+  await store.close();
+});
+
+test("what others have done to a message that has just come is what a lease has", async () => {
+  const directory = temporarySpool();
+  const path = (name: string) => join(directory, name);
+  const store = await openFileStore({
+    ...{ directory, sync: true, shared: false, journal: silentJournal, clock: systemClock },
+  });
+  await using held = await store.lease(await storeMessage(store, "first\r\n"));
+  await held?.complete();
+  const edit = (name: string, to: string, how: "in place" | "another") => {
+    const text = readFileSync(path(name), "latin1").replace("alice", to);
+    if (how === "another") writeFileSync(path(`${name}.tmp`), text);
+    if (how === "another") renameSync(path(`${name}.tmp`), path(name));
+    else writeFileSync(path(name), text);
+  };
+  const leased = async (id: MessageId) => {
+    await using lease = await store.lease(id);
+    await using content = await lease?.content();
+    const bytes = content === undefined ? "" : await allBytes(content);
+    const found = [lease?.envelope.from, bytes.toString()];
+    await lease?.complete();
+    return found;
+  };
+  for (const how of ["in place", "another"] as const) {
+    for (const to of ["carol", "bobby"]) {
+      // By the rules: under the lock.
+      const one = await storeMessage(store, "alice\r\n");
+      renameSync(path(`${one}.envelope`), path(`${one}.envelope.busy`));
+      edit(`${one}.envelope.busy`, to, how);
+      renameSync(path(`${one}.envelope.busy`), path(`${one}.envelope`));
+      assert.deepEqual(await leased(one), [`${to}@example.com`, "alice\r\n"], how);
+      const other = await storeMessage(store, "alice\r\n");
+      edit(`${other}.content`, to, how);
+      assert.deepEqual(await leased(other), ["alice@example.com", `${to}\r\n`], how);
+    }
+  }
+  const gone = await storeMessage(store, "alice\r\n");
+  rmSync(path(`${gone}.content`));
+  await assert.rejects(leased(gone), { code: "CONTENT_MISSING" });
   await store.close();
 });
