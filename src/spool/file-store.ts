@@ -156,7 +156,7 @@ export class FileStore implements Store {
   }
 
   async ready(asked = false): Promise<readonly MessageId[]> {
-    if (this.#replay.isPending) return [];
+    if (this.#replay.isPending) return this.#replay.nothingYet(asked);
     this.#delivered.remove();
     if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready(asked);

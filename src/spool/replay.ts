@@ -1,6 +1,6 @@
 /** Replays the journal at the start, and again until nothing of it is left; says whether mail may be forwarded meanwhile. */
 import type { Clock } from "../core/clock.ts";
-import { describeError, isErrno } from "../core/errors.ts";
+import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { Disk } from "../io/disk.ts";
 import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
@@ -35,6 +35,12 @@ export class Replay {
   /** True while messages may be torn that the journal has whole: none may be sent. */
   get isPending(): boolean {
     return this.#isPending;
+  }
+
+  /** What may be forwarded while it is pending. Throws SPOOL_IO for who `asked` in person: there may well be mail. */
+  nothingYet(asked: boolean): readonly [] {
+    if (asked) throw new RelayError("SPOOL_IO", this.#terms.disk.directory, this.#told);
+    return [];
   }
 
   /** False while content that lies alone may belong to an envelope that a journal has, also in one that we may not read. */

@@ -110,6 +110,7 @@ test("no mail is forwarded while the journal cannot be replayed, and all of it i
   await using store = await closing(openOn(disk, { boot: "2" }, more));
   assert.match(told.join(), /no mail is forwarded until the journal is replayed/);
   assert.deepEqual(await store.ready(), []);
+  await assert.rejects(store.ready(true), { code: "SPOOL_IO", message: /^no mail is forwarded/ });
   assert.equal(await store.lease(ids[0] ?? assert.fail()), null);
   disk.full = false;
   const changes = store.changes(new AbortController().signal)[Symbol.asyncIterator]();
