@@ -17,7 +17,7 @@ import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { type CommitJournal, type JournalTerms, openCommitJournal } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
 import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
-import { badName, busyName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
+import { badName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
@@ -81,6 +81,8 @@ export class FileStore implements Store {
   readonly #leases = new Set<MessageId>();
   /** Leases that ended while their files could not be reached: the next recovery puts them back. */
   readonly #givenUp = new Set<MessageId>();
+  /** What recovery could not put right, and why. */
+  readonly #unrecovered = new Map<string, string>();
   readonly #delivered: Delivered;
   readonly #removals: Removals;
   readonly #replay: Replay;
@@ -211,24 +213,22 @@ export class FileStore implements Store {
     this.#recovered = true;
     this.#holders.enter();
     try {
-      const inHand = (id: MessageId) => this.#inHand(id);
       const found = recover(
         {
           disk: this.#disk,
           holders: this.#holders,
           processes: this.#processes,
-          inHand,
-          isGivenUp: (id) => this.#givenUp.has(id),
+          inHand: (id) => this.#inHand(id),
+          givenUp: this.#givenUp,
           atStart,
           shared,
           replayed: this.#replay.isComplete,
           nowMs: clock.now(),
+          warn: (text) => warn(journal, text),
+          told: this.#unrecovered,
         },
         this.#queue.list(),
       );
-      for (const id of this.#givenUp) {
-        if (this.#disk.stat(busyName(id)) === null) this.#givenUp.delete(id);
-      }
       for (const { id, action } of found) journal.tell({ kind: "spool.recovered", id, action });
       if (found.length > 0) this.list();
       return found;

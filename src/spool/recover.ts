@@ -2,7 +2,8 @@
  * What a crash may have left in the spool, and what becomes of it: the state table of
  * docs/spool-states.md read backwards. Removes nothing that a living process may own.
  */
-import { isErrno } from "../core/errors.ts";
+import { join } from "node:path";
+import { describeError, isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import type { Census, Holder, Holders } from "./holders.ts";
@@ -16,6 +17,7 @@ import {
   waitingId,
 } from "./names.ts";
 import type { ProcessTable } from "./process-table.ts";
+import { plainReason } from "./storage-errors.ts";
 
 export interface RecoveryOptions {
   readonly disk: Disk;
@@ -23,8 +25,8 @@ export interface RecoveryOptions {
   readonly processes: ProcessTable;
   /** True for messages that this store receives or leases. */
   readonly inHand: (id: MessageId) => boolean;
-  /** True for leases of ours that could not be put back when they ended. */
-  readonly isGivenUp: (id: MessageId) => boolean;
+  /** Leases of ours that could not be put back when they ended; taken out when their locks are gone. */
+  readonly givenUp: Set<MessageId>;
   /** At the start nothing that is not in hand can be ours. */
   readonly atStart: boolean;
   /** Another program leases from this spool too. */
@@ -32,6 +34,9 @@ export interface RecoveryOptions {
   /** False while content that lies alone may still be wanted: nothing of that kind is removed. */
   readonly replayed: boolean;
   readonly nowMs: number;
+  readonly warn: (text: string) => void;
+  /** What an earlier call could not put right, and why: each is told once; kept by this one. */
+  readonly told: Map<string, string>;
 }
 
 /** One thing that was put right. */
@@ -55,19 +60,70 @@ const DRAFT_PARTS = [
   { ending: ".content.spamd", what: "half-written content" },
 ] as const;
 
-/** Throws what listing the directory throws. `names`: a listing of the directory. */
+/** What cannot be put right is named, and the others go on. `names`: a listing of the directory. */
 export function recover(options: RecoveryOptions, names: readonly string[]): readonly Recovery[] {
-  const census = options.holders.census();
+  const { disk, holders, givenUp } = options;
+  const census = holders.census();
   const all = new Set(names);
   const done: Recovery[] = [];
   const judge = new Judge(options, census);
+  const troubles = new Troubles(options);
   for (const name of names) {
-    const found = recoverLock(options, judge, name) ?? recoverRewrite(options, judge, name);
+    const found = troubles.guard(
+      name,
+      () => recoverLock(options, judge, name) ?? recoverRewrite(options, judge, name),
+    );
     if (found !== null) done.push(found);
   }
-  if (options.replayed) done.push(...recoverDrafts(options, judge, all));
-  for (const holder of census.dead) if (!judge.mayStillHold(holder)) options.holders.forget(holder);
+  if (options.replayed) done.push(...recoverDrafts(options, { judge, troubles }, all));
+  for (const id of givenUp) {
+    troubles.guard(busyName(id), () => disk.stat(busyName(id)) ?? givenUp.delete(id));
+  }
+  const isNeeded = (holder: Holder) => troubles.any || judge.mayStillHold(holder);
+  for (const holder of census.dead) if (!isNeeded(holder)) holders.forget(holder);
+  troubles.keep();
   return done;
+}
+
+/** What could not be put right, by name, and why. */
+class Troubles {
+  readonly #options: RecoveryOptions;
+  readonly #found = new Map<string, string>();
+
+  constructor(options: RecoveryOptions) {
+    this.#options = options;
+  }
+
+  /** null when it has failed, too. */
+  guard<T>(name: string, act: () => T): T | null {
+    try {
+      return act();
+    } catch (error) {
+      // Another process was faster.
+      if (!isErrno(error, "ENOENT")) this.#tell(name, error);
+      return null;
+    }
+  }
+
+  /** True when something is left as it was: who is dead may be needed to judge it the next time. */
+  get any(): boolean {
+    return this.#found.size > 0;
+  }
+
+  keep(): void {
+    const { told } = this.#options;
+    told.clear();
+    for (const [name, why] of this.#found) told.set(name, why);
+  }
+
+  #tell(name: string, error: unknown): void {
+    const { disk, told, warn } = this.#options;
+    // Of the directory itself: the error says which folder.
+    const why = name === "." ? describeError(error) : plainReason(error);
+    const news = (this.#found.get(name) ?? told.get(name)) !== why;
+    this.#found.set(name, why);
+    if (news) warn(`cannot recover "${join(disk.directory, name)}": ${why}`);
+  }
 }
 
 /** Answers who may own what. */
@@ -130,7 +186,7 @@ function recoverLock(options: RecoveryOptions, judge: Judge, name: string): Reco
   if (id === null || options.inHand(id)) return null;
   const facts = disk.stat(name);
   if (facts?.kind !== "file") return null;
-  if (!judge.isStale(facts.changedMs) && !options.isGivenUp(id)) return null;
+  if (!judge.isStale(facts.changedMs) && !options.givenUp.has(id)) return null;
   if (disk.stat(envelopeName(id)) === null) {
     return rename(disk, busyName(id), envelopeName(id))
       ? { id, action: "put back in the queue" }
@@ -153,22 +209,28 @@ function recoverRewrite(options: RecoveryOptions, judge: Judge, name: string): R
 /** Parts of messages that nobody was told were accepted, and content whose envelope was removed. */
 function recoverDrafts(
   options: RecoveryOptions,
-  judge: Judge,
+  { judge, troubles }: { judge: Judge; troubles: Troubles },
   all: ReadonlySet<string>,
 ): readonly Recovery[] {
-  const done: Recovery[] = [];
-  let elsewhere: ReadonlySet<MessageId> | null = null;
+  const { disk } = options;
+  const alone: { id: MessageId; name: string; what: string }[] = [];
   for (const { ending, what } of DRAFT_PARTS) {
     for (const name of all) {
       const id = idBefore(ending, name);
-      if (id === null || !isAlone(options, judge, all, { id, name })) continue;
-      // `copy:pop` keeps the content here and the envelopes in the mailboxes below.
-      elsewhere ??= idsInFolders(options.disk);
-      if (elsewhere.has(id) || hasEnvelope(options.disk, id)) continue;
-      if (remove(options.disk, name)) done.push({ id, action: `removed ${what}` });
+      if (id === null) continue;
+      const found = troubles.guard(name, () => isAlone(options, judge, all, { id, name }));
+      if (found === true) alone.push({ id, name, what });
     }
   }
-  return done;
+  if (alone.length === 0) return [];
+  // `copy:pop` keeps the content here and the envelopes in the mailboxes below.
+  const elsewhere = troubles.guard(".", () => idsInFolders(disk));
+  if (elsewhere === null) return [];
+  const gone = alone.filter(({ id, name }) => {
+    if (elsewhere.has(id)) return false;
+    return troubles.guard(name, () => !hasEnvelope(disk, id) && remove(disk, name)) === true;
+  });
+  return gone.map(({ id, what }) => ({ id, action: `removed ${what}` }));
 }
 
 function isAlone(

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from "n
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import type { MessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
@@ -249,11 +250,13 @@ test("recover() looks again for an envelope that a listing has missed because it
       holders: noOtherHolders,
       processes: systemProcesses(),
       inHand: () => false,
-      isGivenUp: () => false,
+      givenUp: new Set<MessageId>(),
       atStart: false,
       shared: false,
       replayed: true,
       nowMs: Date.now() + 25 * HOUR_MS,
+      warn: assert.fail,
+      told: new Map<string, string>(),
     };
     assert.deepEqual(recover(options, [`${name}.content`]), []);
     assert.deepEqual(spool.names(), [`${name}.content`, `${name}.envelope${state}`]);
