@@ -9,7 +9,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { Hints } from "./hints.ts";
 import { Demand } from "./journal-demand.ts";
-import { envelopeName, waitingId } from "./names.ts";
+import { envelopeName, idBefore, waitingId } from "./names.ts";
 import { ReadyIndex } from "./ready-index.ts";
 import { storageError } from "./storage-errors.ts";
 import { type SpoolWatch, watchSpool } from "./watch.ts";
@@ -48,7 +48,7 @@ export class Queue {
   #nextListingMs = 0;
   /** The last listing. */
   #tookMs = 0;
-  /** Names that were no plain files then: directories, links, fifos. */
+  /** Names that were no plain files then: directories, links, fifos; and those of envelopes whose lock was there. */
   #others: ReadonlySet<string> = new Set();
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
   readonly #coming = new Demand(BUSY);
@@ -80,7 +80,7 @@ export class Queue {
     this.#moved(this.#going);
   }
 
-  /** False for what has not been seen, or was no plain file then; who knows what it is now. */
+  /** False for what has not been seen, or was no plain file then, or had a lock beside it; who knows what it is now. */
   isPlain(id: MessageId): boolean {
     if (!this.#index.has(id)) return false;
     return this.#others.size === 0 || !this.#others.has(envelopeName(id));
@@ -114,12 +114,15 @@ export class Queue {
     }
     const { names, others } = found;
     const ids: MessageId[] = [];
+    const locked: string[] = [];
     for (const name of names) {
       const id = waitingId(name);
       if (id !== null && !inHand(id)) ids.push(id);
+      const held = idBefore(".envelope.busy", name);
+      if (held !== null && !inHand(held)) locked.push(envelopeName(held));
     }
     ids.push(...this.#options.reserved());
-    this.#others = others;
+    this.#others = locked.length === 0 ? others : new Set([...others, ...locked]);
     this.#listed = stamp;
     const grown = this.#index.replace(ids);
     const ended = clock.monotonic();

@@ -3,7 +3,7 @@
  * docs/spool-states.md read backwards. Removes nothing that a living process may own.
  */
 import { join } from "node:path";
-import { describeError, isErrno } from "../core/errors.ts";
+import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
 import type { Census, Holder, Holders } from "./holders.ts";
@@ -17,6 +17,7 @@ import {
   waitingId,
 } from "./names.ts";
 import type { ProcessTable } from "./process-table.ts";
+import { readEnvelope } from "./read-envelope.ts";
 import { plainReason } from "./storage-errors.ts";
 
 export interface RecoveryOptions {
@@ -187,14 +188,29 @@ function recoverLock(options: RecoveryOptions, judge: Judge, name: string): Reco
   const facts = disk.stat(name);
   if (facts?.kind !== "file") return null;
   if (!judge.isStale(facts.changedMs) && !options.givenUp.has(id)) return null;
-  if (disk.stat(envelopeName(id)) === null) {
+  const waiting = disk.stat(envelopeName(id));
+  if (waiting === null) {
     return rename(disk, busyName(id), envelopeName(id))
       ? { id, action: "put back in the queue" }
       : null;
   }
-  // Two envelopes for one message: the waiting one is what an operator or a filter made last.
-  if (makerOf(id) === null || !remove(disk, name)) return null;
-  return { id, action: "removed a stale lock beside its envelope" };
+  if (makerOf(id) === null) return null;
+  // Two envelopes for one message: the waiting one is what an operator or a filter made last, if it is one.
+  demandEnvelope(disk, envelopeName(id), waiting);
+  return remove(disk, name) ? { id, action: "removed a stale lock beside its envelope" } : null;
+}
+
+/** Throws when the file says nothing of a sender and recipients: only the lock beside it may know them. */
+function demandEnvelope(disk: Disk, name: string, { kind }: FileFacts): void {
+  try {
+    // Opening a device may do anything.
+    if (kind !== "file") throw new RelayError("ENVELOPE_SYNTAX", name, "not a regular file");
+    readEnvelope(disk, name);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) throw error;
+    const why = `cannot read the envelope beside it: ${plainReason(error)}`;
+    throw new RelayError("ENVELOPE_SYNTAX", name, why);
+  }
 }
 
 /** What was being written when its lease was lost. */

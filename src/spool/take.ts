@@ -8,6 +8,7 @@ import { decodeEnvelope } from "./envelope-format.ts";
 import { type Remembered, stampOf } from "./fresh.ts";
 import { busyName, contentName, envelopeName } from "./names.ts";
 import { ReadAhead } from "./read-ahead.ts";
+import { readEnvelope } from "./read-envelope.ts";
 import { plainReason, storageError } from "./storage-errors.ts";
 
 /** A message whose lock is ours. */
@@ -23,9 +24,6 @@ export type Taken =
   | { readonly kind: "gone" }
   /** Left where it is; the operator knows. */
   | { readonly kind: "unusable" };
-
-/** Bytes; envelopes are a few hundred. */
-const MAX_ENVELOPE_BYTES = 16 * 1024 * 1024;
 
 export class Taker {
   readonly #disk: Disk;
@@ -49,7 +47,7 @@ export class Taker {
 
   /**
    * `known`: what the message's files hold, if nobody has changed them. `plain`: its envelope was a file
-   * when it was last seen, which saves a look. Throws SPOOL_IO for storage trouble.
+   * when it was last seen, and had no lock beside it, which saves a look. Throws SPOOL_IO for storage trouble.
    */
   take(id: MessageId, known: Remembered | null, plain: boolean): Taken {
     const waiting = envelopeName(id);
@@ -73,7 +71,19 @@ export class Taker {
     const facts = this.#disk.stat(envelopeName(id));
     if (facts === null) return this.#gone(id);
     if (this.#named.get(id) === lookOf(facts)) return { kind: "unusable" };
-    return facts.kind === "file" ? null : this.#leave(id, facts, "not a regular file");
+    if (facts.kind !== "file") return this.#leave(id, facts, "not a regular file");
+    // A lock that somebody has left would be replaced: not by what is no envelope.
+    return this.#disk.stat(busyName(id)) === null ? null : this.#lookInto(id, facts);
+  }
+
+  #lookInto(id: MessageId, facts: FileFacts): Taken | null {
+    try {
+      readEnvelope(this.#disk, envelopeName(id));
+      return null;
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return this.#gone(id);
+      return this.#leaveAsRead(id, facts, error);
+    }
   }
 
   #gone(id: MessageId): Taken {
@@ -114,16 +124,20 @@ export class Taker {
       this.#ahead.taken(id);
       return { kind: "taken", envelope, content: null };
     } catch (error) {
-      const facts = this.#putBack(id);
-      if (facts !== null && isErrno(error, "EACCES", "EPERM", "EIO")) {
-        return this.#leaveUnread(id, plainReason(error));
-      }
-      if (facts === null || !(error instanceof RelayError || isErrno(error, "ELOOP"))) {
-        throw storageError(error, "read", envelopeName(id));
-      }
-      const why = error instanceof RelayError ? describeError(error) : plainReason(error);
-      return this.#leave(id, facts, why);
+      return this.#leaveAsRead(id, this.#putBack(id), error);
     }
+  }
+
+  /** Throws what is not a matter of this file alone. */
+  #leaveAsRead(id: MessageId, facts: FileFacts | null, error: unknown): Taken {
+    if (facts !== null && isErrno(error, "EACCES", "EPERM", "EIO")) {
+      return this.#leaveUnread(id, plainReason(error));
+    }
+    if (facts === null || !(error instanceof RelayError || isErrno(error, "ELOOP"))) {
+      throw storageError(error, "read", envelopeName(id));
+    }
+    const why = error instanceof RelayError ? describeError(error) : plainReason(error);
+    return this.#leave(id, facts, why);
   }
 
   #putBack(id: MessageId): FileFacts | null {
@@ -161,17 +175,4 @@ export class Taker {
 
 function lookOf(facts: FileFacts): string {
   return `${facts.inode} ${facts.size} ${facts.changedMs}`;
-}
-
-/** Throws ENVELOPE_SYNTAX, or a system error. */
-function readEnvelope(disk: Disk, name: string): Envelope {
-  const file = disk.open(name);
-  try {
-    const { kind, size } = file.facts();
-    if (kind !== "file") throw new RelayError("ENVELOPE_SYNTAX", name, "not a regular file");
-    if (size > MAX_ENVELOPE_BYTES) throw new RelayError("ENVELOPE_SYNTAX", name, "file too large");
-    return decodeEnvelope(file.readAll(size), name);
-  } finally {
-    file.close();
-  }
 }

@@ -1,6 +1,7 @@
 /** Recovery where a file cannot be looked at, or cannot be put right. */
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { lstatSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Disk } from "../../src/io/disk.ts";
@@ -150,4 +151,58 @@ test("a dead holder is remembered while a lock that it may have taken cannot be 
   bad.clear();
   recover(options, spool.names());
   assert.deepEqual(forgotten, ["1.1"]);
+});
+
+const ID = "emailrelay.1.1.1";
+const GOOD = encodeEnvelope(anEnvelope, "");
+const IN_ITS_PLACE: readonly { what: string; put: (spool: TempSpool, path: string) => void }[] = [
+  { what: "is empty", put: (spool) => spool.put(`${ID}.envelope`, "") },
+  { what: "makes no sense", put: (spool) => spool.put(`${ID}.envelope`, "garbage\n") },
+  { what: "is cut short", put: (spool) => spool.put(`${ID}.envelope`, GOOD.subarray(0, 60)) },
+  { what: "is a directory", put: (_, path) => mkdirSync(path) },
+  { what: "is a fifo", put: (_, path) => execFileSync("mkfifo", [path]) },
+  {
+    what: "is a link to a good one",
+    put(spool, path) {
+      spool.put("elsewhere", GOOD);
+      symlinkSync("elsewhere", path);
+    },
+  },
+];
+
+for (const { what, put } of IN_ITS_PLACE) {
+  test(`a stale lock stays beside an envelope that ${what}, and no forwarder replaces it`, async () => {
+    await using spool = await tempSpool();
+    putMessage(spool, ID, ".busy");
+    const path = join(spool.directory, `${ID}.envelope`);
+    put(spool, path);
+    const { ino } = lstatSync(path);
+    const store = await spool.open();
+    for (const id of await store.ready()) assert.equal(await store.lease(id), null);
+    await store.recover();
+    assert.deepEqual(spool.read(`${ID}.envelope.busy`), GOOD);
+    assert.equal(lstatSync(path).ino, ino);
+    const [first, ...others] = spool.warnings();
+    assert.ok(
+      first?.startsWith(`cannot recover "${path}.busy": cannot read the envelope beside it`),
+    );
+    assert.equal(others.length, 1);
+    assert.ok(others[0]?.startsWith(`ignoring "${path}": cannot read envelope file`));
+  });
+}
+
+test("an envelope that was put right is taken, and no lock is left beside it", async () => {
+  await using spool = await tempSpool();
+  putMessage(spool, ID, ".busy");
+  spool.put(`${ID}.envelope`, "garbage\n");
+  const store = await spool.open();
+  const [id] = await store.ready();
+  assert.ok(id !== undefined);
+  assert.equal(await store.lease(id), null);
+  spool.put(`${ID}.envelope`, GOOD);
+  {
+    await using lease = await store.lease(id);
+    assert.deepEqual(lease?.envelope.toRemote, anEnvelope.toRemote);
+  }
+  assert.deepEqual(spool.names(), [`${ID}.content`, `${ID}.envelope`]);
 });
