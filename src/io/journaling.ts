@@ -22,7 +22,10 @@ export interface Journaling {
   fileSystem(): FileSystemFacts;
   /** Makes a file whose blocks are all written, so that syncing bytes put over them changes nothing but them. Throws EEXIST, ENOSPC ... */
   preallocate(name: string, bytes: number): Promise<BlockFile>;
-  /** Opens a file to append to, and makes it if there is none. Others may append to it at the same time. Not for syncing. */
+  /**
+   * Opens a file to append to, and makes it if there is none, without waiting for a fifo's other end. Others may append
+   * to it at the same time. Not for syncing.
+   */
   openToAppend(name: string): AppendFile;
   /** Makes everything that was written to the file system before survive a power cut. */
   syncAll(): Promise<void>;
@@ -53,7 +56,8 @@ export interface BlockFile {
   close(): void;
 }
 
-const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_WRONLY } = constants;
+const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
+const APPEND = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
 const FILE_MODE = 0o660;
 /** By the numbers of statfs(2): XFS, Btrfs, F2FS, ZFS. */
 const NAME_SYNCING_KINDS: ReadonlySet<number> = new Set([
@@ -129,7 +133,7 @@ async function preallocate(path: string, bytes: number): Promise<BlockFile> {
 }
 
 function openToAppend(path: string): AppendFile {
-  const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, FILE_MODE);
+  const fd = openSync(path, APPEND, FILE_MODE);
   return {
     append(bytes) {
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);

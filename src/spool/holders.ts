@@ -6,7 +6,9 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  constants,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -18,6 +20,7 @@ import {
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno } from "../core/errors.ts";
+import { READ } from "../io/reading.ts";
 import type { Home, ProcessTable } from "./process-table.ts";
 
 /** Another process that leases, or has leased, from this spool. */
@@ -60,6 +63,9 @@ export const noOtherHolders: Holders = {
 
 const BEAT_MS = 10_000;
 const SILENT_MS = 60_000;
+const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_TRUNC, O_WRONLY } = constants;
+/** Whatever somebody has put in the place of our file: a fifo would keep us waiting, a link lead elsewhere. */
+const REWRITE = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK;
 
 export interface HoldersOptions {
   readonly spool: string;
@@ -176,7 +182,7 @@ class HolderFiles implements Holders {
     try {
       // The spool may have been replaced by another directory.
       makeFolders(this.#options.spool, this.#folder);
-      const fd = openSync(join(this.#folder, own.name), "w", 0o660);
+      const fd = openSync(join(this.#folder, own.name), REWRITE, 0o660);
       try {
         writeSync(fd, `${text}\n`);
       } finally {
@@ -208,10 +214,11 @@ class HolderFiles implements Holders {
   #read(name: string): (Holder & { readonly alive: boolean }) | null {
     const [, pid, start] = /^(\d{1,10})\.(\d+)(?:\.\d+)?$/.exec(name) ?? [];
     if (pid === undefined || start === undefined) return null;
-    const path = join(this.#folder, name);
     try {
-      const { mtimeMs, ctimeMs } = statSync(path);
-      const record = parseRecord(readFileSync(path, "utf8"));
+      const found = readIfFile(join(this.#folder, name));
+      if (found === null) return null;
+      const { mtimeMs, ctimeMs } = found;
+      const record = parseRecord(found.text);
       const sinceMs = record?.since ?? ctimeMs;
       // What cannot be read counts as leasing.
       const leasesSinceMs = record === null ? sinceMs : (record.leases ?? Number.POSITIVE_INFINITY);
@@ -244,6 +251,18 @@ class HolderFiles implements Holders {
     this.#warned = true;
     const why = describeError(error);
     this.#options.warn(`cannot register in "${this.#folder}": locks are not shared safely: ${why}`);
+  }
+}
+
+/** null for links, fifos and the like: none of us made them. Throws ENOENT ... */
+function readIfFile(path: string): { mtimeMs: number; ctimeMs: number; text: string } | null {
+  if (!lstatSync(path).isFile()) return null;
+  const fd = openSync(path, READ);
+  try {
+    const { mtimeMs, ctimeMs } = fstatSync(fd);
+    return { mtimeMs, ctimeMs, text: readFileSync(fd, "utf8") };
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -53,8 +53,8 @@ export class Removals {
   }
 
   #append(name: string, id: MessageId, kind: NoteKind): void {
-    // Opened after its owner has ended it would be made anew, and nobody would ever remove it.
-    if (this.#disk.stat(name) === null) return;
+    // Opened after its owner has ended it would be made anew, and nobody would ever remove it. Links and fifos are nobody's.
+    if (this.#disk.stat(name)?.kind !== "file") return;
     const file = this.#disk.journaling?.openToAppend(name);
     try {
       file?.append(encodeNote(id, kind));
@@ -82,7 +82,9 @@ export class Removals {
 
   /** null when there is none. */
   #folderModifiedMs(): number | null {
-    return orNull(() => this.#disk.stat(JOURNAL_FOLDER)?.modifiedMs ?? null);
+    const facts = orNull(() => this.#disk.stat(JOURNAL_FOLDER));
+    // Where it leads elsewhere nobody has a journal.
+    return facts?.kind === "directory" ? facts.modifiedMs : null;
   }
 
   #names(): readonly string[] {

@@ -26,6 +26,16 @@ async function holdForEver(store: FileStore): Promise<void> {
   await new Promise(() => setInterval(() => undefined, 1000));
 }
 
+/** Takes and removes what waits. */
+async function forwardAll(store: FileStore): Promise<void> {
+  for (const id of await store.ready()) {
+    await using lease = await store.lease(id);
+    await lease?.complete();
+    say(id);
+  }
+  await store.close();
+}
+
 async function storeAsNobody(store: FileStore): Promise<void> {
   try {
     await storeMessage(store, "x");
@@ -37,7 +47,7 @@ async function storeAsNobody(store: FileStore): Promise<void> {
 }
 
 /** What the program is told to do. */
-export type Part = "hold" | "store-as-nobody";
+export type Part = "hold" | "forward-all" | "store-as-nobody";
 
 const [, , part, directory = ""] = process.argv;
 if (part === "store-as-nobody") process.setuid?.(65534);
@@ -48,4 +58,6 @@ const store = await openFileStore({
   journal,
   clock: systemClock,
 });
-await (part === "store-as-nobody" ? storeAsNobody(store) : holdForEver(store));
+if (part === "store-as-nobody") await storeAsNobody(store);
+else if (part === "forward-all") await forwardAll(store);
+else await holdForEver(store);
