@@ -66,6 +66,16 @@ export function placeOf({ device, inode }: Pick<FileFacts, "device" | "inode">):
   return `${device}-${inode}`;
 }
 
+/** Bytes of a segment; none is larger. */
+export const SEGMENT_BYTES = 16 * 1024 * 1024;
+/** Bytes; a segment's worth of them is a few megabytes. */
+const MAX_NOTES_BYTES = 256 * 1024 * 1024;
+
+/** True for more than any of us writes, and perhaps more than fits into memory. */
+export function isTooLarge(kind: JournalFileKind, bytes: number): boolean {
+  return bytes > (kind.startsWith("removed") ? MAX_NOTES_BYTES : SEGMENT_BYTES);
+}
+
 /** "removed": the message is about to be; "kept": it could not be removed after all. */
 export type NoteKind = "removed" | "kept";
 

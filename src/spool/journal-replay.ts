@@ -13,6 +13,7 @@ import {
   bootMark,
   claimName,
   decodeNotes,
+  isTooLarge,
   JOURNAL_FOLDER,
   type JournalFileName,
   type NoteKind,
@@ -39,6 +40,8 @@ export interface ReplayOptions {
   readonly claimed: Set<string>;
   /** Called for each message whose files were written anew. */
   readonly onRestored: (id: MessageId) => void;
+  /** Called for each file that none of us has made, whatever its name says. */
+  readonly onTooLarge: (path: string) => void;
 }
 
 export interface Replayed {
@@ -71,6 +74,7 @@ export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
   const { disk, claimed } = options;
   const unreadable: string[] = [];
   let left = false;
+  for (const { path } of namedIn(disk).filter(isForeign)) options.onTooLarge(path);
   for (const found of segmentsIn(disk)) {
     if (claimed.has(found.path)) continue;
     try {
@@ -152,6 +156,14 @@ function ownerOf({ name: { owner } }: Found): string {
 const NEVER = new AbortController().signal;
 
 function filesIn(disk: Disk): readonly Found[] {
+  return namedIn(disk).filter((found) => !isForeign(found));
+}
+
+function isForeign({ name, facts }: Found): boolean {
+  return isTooLarge(name.kind, facts.size);
+}
+
+function namedIn(disk: Disk): readonly Found[] {
   return namesIn(disk, JOURNAL_FOLDER).flatMap((name) => {
     const parsed = parseJournalName(name);
     const path = `${JOURNAL_FOLDER}/${name}`;

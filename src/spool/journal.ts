@@ -10,7 +10,7 @@ import type { Disk } from "../io/disk.ts";
 import type { Journaling } from "../io/journaling.ts";
 import type { Written } from "./fresh.ts";
 import { Demand } from "./journal-demand.ts";
-import type { NoteKind } from "./journal-files.ts";
+import { type NoteKind, SEGMENT_BYTES } from "./journal-files.ts";
 import {
   encodeBatch,
   encodeDone,
@@ -24,7 +24,7 @@ import type { ProcessTable } from "./process-table.ts";
 
 /** When a journal pays, and how large it is. */
 export interface JournalTerms {
-  /** Bytes of one segment. */
+  /** Bytes of one segment, SEGMENT_BYTES at most. */
   readonly segmentBytes?: number;
   /** Commits within a second from which on the journal is used. */
   readonly demand?: number;
@@ -37,7 +37,6 @@ export interface JournalOptions extends JournalTerms {
   readonly processes: ProcessTable;
 }
 
-const SEGMENT_BYTES = 16 * 1024 * 1024;
 /** Larger content gains nothing: its own sync takes longer than what it shares. */
 const MAX_JOURNALED_BYTES = 256 * 1024;
 const DEMAND = 32;

@@ -1,4 +1,5 @@
 /** Replays the journal at the start, and again until nothing of it is left; says whether mail may be forwarded meanwhile. */
+import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
@@ -27,6 +28,7 @@ export class Replay {
   #isPending = false;
   #isComplete = false;
   #told = "";
+  readonly #tooLarge = new Set<string>();
 
   constructor(terms: ReplayTerms) {
     this.#terms = terms;
@@ -59,6 +61,7 @@ export class Replay {
       const { left, unreadable } = await replayJournal({
         ...{ disk, journaling, processes, clock, claimed: this.#claimed },
         onRestored: (id) => journal.tell({ kind: "spool.recovered", id, action }),
+        onTooLarge: (path) => this.#tellTooLarge(path),
       });
       const [first] = unreadable;
       this.#tell(first === undefined ? "" : `cannot replay "${first}": permission denied`);
@@ -89,6 +92,13 @@ export class Replay {
       this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
     }
     this.#told = text;
+  }
+
+  #tellTooLarge(path: string): void {
+    if (this.#tooLarge.has(path)) return;
+    this.#tooLarge.add(path);
+    const text = `ignoring "${join(this.#terms.disk.directory, path)}": larger than any journal of relayd`;
+    this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
 
   async #later(ms: number): Promise<void> {

@@ -1,11 +1,20 @@
 /** Files of other kinds in the place of those that processes tell each other with. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
 import { test } from "node:test";
 import { parseMessageId } from "../../src/core/message-id.ts";
 import { nodeJournaling } from "../../src/io/journaling.ts";
+import { encodeHead } from "../../src/spool/journal-format.ts";
 import { putMessage } from "../support/spool-files.ts";
 import type { Part } from "../support/store-program.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
@@ -108,4 +117,24 @@ test("openToAppend() does not wait for the other end of a fifo", async () => {
   await using spool = await tempSpool();
   execFileSync("mkfifo", [join(spool.directory, "notes")]);
   assert.throws(() => nodeJournaling(spool.directory).openToAppend("notes"), { code: "ENXIO" });
+});
+
+test("a file named like a journal's, and larger than any, is named once and left alone, and mail goes on", async () => {
+  await using spool = await tempSpool();
+  putMessage(spool.directory, ID);
+  const journals = folder(spool, ".relayd/journal");
+  const large = ["01234567-1-1.0.a", "01234567-2-1.0.removed"].map((name) => join(journals, name));
+  for (const path of large) writeFileSync(path, "");
+  for (const path of large) truncateSync(path, 6 * 2 ** 30);
+  // Notes are read when there is a segment.
+  const head = { ...ELSEWHERE, device: 1, inode: 1, generation: "0123456789abcdef" };
+  const segment = join(journals, "01234567-2-1.0.a");
+  writeFileSync(segment, encodeHead({ ...head, state: "free" }));
+  const store = await spool.open();
+  await store.replay();
+  assert.deepEqual(await store.ready(), [ID]);
+  const texts = large.map((path) => `ignoring "${path}": larger than any journal of relayd`);
+  assert.deepEqual(spool.warnings().sort(), texts);
+  const left = large.map((path) => basename(path));
+  assert.deepEqual(readdirSync(journals).sort(), left);
 });
