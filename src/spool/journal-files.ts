@@ -10,10 +10,11 @@ import type { ProcessTable } from "./process-table.ts";
 export const JOURNAL_FOLDER = ".relayd/journal";
 
 /**
- * "a" and "b": the segments that take turns; "replay": one that is being replayed; "removed" and
- * "removed-before": notes about messages that were removed.
+ * "a" and "b": the segments that take turns; "replay": one that is being replayed; "damaged": one
+ * that was, and could not be read in full, kept for the operator; "removed" and "removed-before":
+ * notes about messages that were removed.
  */
-export type JournalFileKind = "a" | "b" | "replay" | "removed" | "removed-before";
+export type JournalFileKind = "a" | "b" | "replay" | "damaged" | "removed" | "removed-before";
 
 /** A process, and when it started. */
 export interface JournalOwner {
@@ -27,12 +28,12 @@ export interface JournalOwner {
 export interface JournalFileName {
   readonly owner: JournalOwner;
   readonly kind: JournalFileKind;
-  /** For "replay": device and inode of the file when it was claimed; a copy has others. */
+  /** For "replay" and "damaged": device and inode of the file when it was claimed; a copy has others. */
   readonly place: string;
 }
 
 const NAME =
-  /^([0-9a-f]{0,8})-(\d{1,10})-(\d+)\.\d{1,4}\.(a|b|replay|removed|removed-before)(?:\.(\d+-\d+))?$/;
+  /^([0-9a-f]{0,8})-(\d{1,10})-(\d+)\.\d{1,4}\.(a|b|replay|damaged|removed|removed-before)(?:\.(\d+-\d+))?$/;
 
 export function ownerHere({ home, pid, startOf }: ProcessTable): JournalOwner {
   return { boot: bootMark(home.boot), pid, start: startOf(pid) ?? "0" };
@@ -57,9 +58,13 @@ export function parseJournalName(name: string): JournalFileName | null {
   return { owner: { boot, pid: Number(pid), start }, kind: kind as JournalFileKind, place };
 }
 
-/** Where a segment is that this process claims. */
-export function claimName(owner: JournalOwner, n: number, { device, inode }: FileFacts): string {
-  return `${journalName(owner, n, "replay")}.${placeOf({ device, inode })}`;
+/** Where a segment is that this process claims, or sets aside. */
+export function claimName(
+  owner: JournalOwner,
+  n: number,
+  { kind, facts }: { kind: "replay" | "damaged"; facts: FileFacts },
+): string {
+  return `${journalName(owner, n, kind)}.${placeOf(facts)}`;
 }
 
 export function placeOf({ device, inode }: Pick<FileFacts, "device" | "inode">): string {

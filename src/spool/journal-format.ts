@@ -18,7 +18,10 @@ const PUT_ENVELOPE = 3;
 
 /** What a segment says about itself while its messages may not be on disk as files. */
 export interface SegmentHead extends Home {
-  /** Of this use of the segment, 16 characters: batches of an earlier use have another. */
+  /**
+   * Of this use of the segment, 16 characters: batches of an earlier use have another. Random, and told
+   * to nobody: what a client sends cannot pass for a batch.
+   */
   readonly generation: string;
   /** "free": everything in it is on disk as files. */
   readonly state: "free" | "used";
@@ -47,9 +50,17 @@ export function encodeHead(head: SegmentHead): Buffer {
   return encodeBatch(head.generation, [Buffer.from(JSON.stringify(head))]);
 }
 
-/** null for one that was torn before anything was promised. */
+/** For the place of the first batch, so that a free segment whose head is damaged is not taken for a used one. No record is so short. */
+const FREE = Buffer.from("free");
+
+/** One page; what it says fits into any sector, so that it is there or it is not. */
+export function encodeFree(generation: string): Buffer {
+  return encodeBatch(generation, [FREE]);
+}
+
+/** null for one that was torn before anything was promised, or damaged since. */
 export function decodeHead(bytes: Buffer): SegmentHead | null {
-  const generation = bytes.toString("latin1", 0, 16);
+  const generation = generationAt(bytes, 0);
   const payload = payloadAt(bytes, 0, generation);
   if (payload === null) return null;
   return { ...(JSON.parse(payload.toString()) as SegmentHead), generation };
@@ -109,20 +120,70 @@ export function encodeBatch(generation: string, records: readonly Buffer[]): Buf
   return bytes;
 }
 
-/** Everything that was synced, and maybe the batch after it; a torn tail is left out. */
-export function decodeRecords(bytes: Buffer, head: SegmentHead): readonly JournalRecord[] {
-  const records: JournalRecord[] = [];
-  for (let at = PAGE_BYTES; ; ) {
-    const payload = payloadAt(bytes, at, head.generation);
-    if (payload === null) return records;
-    records.push(...recordsIn(payload));
-    at += pagesFor(payload.length);
+/** What a segment still has to make whole. */
+export interface SegmentRecords {
+  readonly records: readonly JournalRecord[];
+  /** Batches that had been synced cannot be read: more than a power cut has happened to it. */
+  readonly isDamaged: boolean;
+}
+
+const NOTHING: SegmentRecords = { records: [], isDamaged: false };
+
+/**
+ * Everything that was synced and can be read, and maybe the batch after it. A batch is begun when the
+ * one before it is on disk: one that cannot be read is a torn last one if no other begins behind it,
+ * and damaged otherwise. Only batches of the segment's own generation count, which no client knows:
+ * content may look like a batch, and lie where one could begin. Takes time linear in the size.
+ */
+export function decodeSegment(bytes: Buffer, head: SegmentHead | null): SegmentRecords {
+  if (head?.state === "free") return NOTHING;
+  const generation = head?.generation ?? firstGeneration(bytes);
+  if (generation === null) {
+    // Nothing was promised with the head and the first batch torn, and nothing else ever written.
+    return { records: [], isDamaged: bytes.subarray(2 * PAGE_BYTES).some((byte) => byte !== 0) };
   }
+  if (payloadAt(bytes, PAGE_BYTES, generation)?.equals(FREE)) return NOTHING;
+  const records: JournalRecord[] = [];
+  const begins = pagesThatBegin(bytes, generation);
+  let isDamaged = false;
+  let end = PAGE_BYTES;
+  for (const [n, at] of begins.entries()) {
+    if (at < end) continue;
+    isDamaged ||= at > end;
+    // Where lengths may be wrong, none is followed past the next batch: no byte is read for each of them.
+    const bound = isDamaged ? begins[n + 1] : undefined;
+    const payload = payloadAt(bytes.subarray(0, bound), at, generation);
+    if (payload === null) continue;
+    for (const record of recordsIn(payload)) records.push(record);
+    end = at + pagesFor(payload.length);
+  }
+  return { records, isDamaged };
+}
+
+/**
+ * For when the head is damaged; null when the first batch is too. Nothing that a client has sent can
+ * lie there; a generation that is found further on may be a client's, and its records forged.
+ */
+function firstGeneration(bytes: Buffer): string | null {
+  const generation = generationAt(bytes, PAGE_BYTES);
+  return payloadAt(bytes, PAGE_BYTES, generation) === null ? null : generation;
+}
+
+function pagesThatBegin(bytes: Buffer, generation: string): readonly number[] {
+  const pages: number[] = [];
+  for (let at = PAGE_BYTES; at < bytes.length; at += PAGE_BYTES) {
+    if (generationAt(bytes, at) === generation) pages.push(at);
+  }
+  return pages;
+}
+
+function generationAt(bytes: Buffer, at: number): string {
+  return bytes.toString("latin1", at, at + 16);
 }
 
 function payloadAt(bytes: Buffer, at: number, generation: string): Buffer | null {
   if (at + BATCH_HEAD_BYTES > bytes.length) return null;
-  if (bytes.toString("latin1", at, at + 16) !== generation) return null;
+  if (generationAt(bytes, at) !== generation) return null;
   const length = bytes.readUInt32LE(at + 16);
   const start = at + BATCH_HEAD_BYTES;
   if (length === 0 || start + length > bytes.length) return null;

@@ -23,7 +23,7 @@ import {
 } from "./journal-files.ts";
 import {
   decodeHead,
-  decodeRecords,
+  decodeSegment,
   type JournalRecord,
   type SegmentHead,
 } from "./journal-format.ts";
@@ -49,6 +49,8 @@ export interface Replayed {
   readonly left: boolean;
   /** Segments that we may not read: nor, then, the messages in them, which have the same owner and rights. */
   readonly unreadable: readonly string[];
+  /** What this call and earlier ones have set aside: segments that were damaged, and are still there. */
+  readonly damaged: readonly string[];
 }
 
 /** A segment is in use for seconds only; one that was not written for so long has lost its owner. */
@@ -87,15 +89,16 @@ export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
   await restore(options);
   await othersAreDone(options);
   removeNotes(options);
-  return { left, unreadable };
+  const damaged = filesIn(disk).filter(({ name }) => name.kind === "damaged");
+  return { left, unreadable, damaged: damaged.map(({ path }) => path) };
 }
 
-/** True when it holds messages and its owner may be alive elsewhere. */
+/** True when it may hold messages, as one with a damaged head, and its owner may be alive elsewhere. */
 function claimUnlessInUse(options: ReplayOptions, found: Found): boolean {
   const segment = readSegment(options.disk, found.path);
   if (segment === null) return false;
   if (isInUse(options, found, segment.head)) {
-    return segment.head?.state === "used" && !isHere(options, found);
+    return segment.head?.state !== "free" && !isHere(options, found);
   }
   const path = claim(options, found);
   if (path !== null) options.claimed.add(path);
@@ -106,15 +109,20 @@ function claimUnlessInUse(options: ReplayOptions, found: Found): boolean {
 async function restore(options: ReplayOptions): Promise<void> {
   const { disk, journaling, claimed, onRestored } = options;
   if (claimed.size === 0) return;
-  const records: JournalRecord[] = [];
+  let records: readonly JournalRecord[] = [];
+  const damaged: string[] = [];
   for (const path of claimed) {
-    const { head, bytes } = readSegment(disk, path) ?? { head: null, bytes: Buffer.alloc(0) };
-    if (head?.state === "used") records.push(...decodeRecords(bytes, head));
+    const segment = readSegment(disk, path);
+    if (segment === null) continue;
+    const found = decodeSegment(segment.bytes, segment.head);
+    records = records.concat(found.records);
+    if (found.isDamaged) damaged.push(path);
   }
   const restored = await restoreMessages(disk, records, notesReader(disk));
   for (const id of restored) onRestored(id);
   // What was whole already may be so in memory only.
   if (records.length > 0) await journaling.syncAll();
+  for (const path of damaged) setAside(options, path);
   for (const path of claimed) removeIfThere(disk, path);
   // Before any of the messages is removed again: they must not come back a second time.
   await disk.syncDirectory(JOURNAL_FOLDER);
@@ -122,18 +130,32 @@ async function restore(options: ReplayOptions): Promise<void> {
 }
 
 /** null when another process was faster. */
-function claim({ disk, processes }: ReplayOptions, { path, facts }: Found): string | null {
+function claim(options: ReplayOptions, { path, facts }: Found): string | null {
+  const mine = freeName(options, "replay", facts);
+  try {
+    options.disk.rename(path, mine);
+    return mine;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return null;
+    throw error;
+  }
+}
+
+/** It may be all that is left of messages that were accepted: nobody replays it again, or removes it. */
+function setAside(options: ReplayOptions, path: string): void {
+  const facts = options.disk.stat(path);
+  if (facts !== null) options.disk.rename(path, freeName(options, "damaged", facts));
+}
+
+function freeName(
+  { disk, processes }: ReplayOptions,
+  kind: "replay" | "damaged",
+  facts: FileFacts,
+): string {
   const owner = ownerHere(processes);
   for (let n = 0; ; n++) {
-    const mine = claimName(owner, n, facts);
-    if (disk.stat(mine) !== null) continue;
-    try {
-      disk.rename(path, mine);
-      return mine;
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return null;
-      throw error;
-    }
+    const name = claimName(owner, n, { kind, facts });
+    if (disk.stat(name) === null) return name;
   }
 }
 
@@ -173,7 +195,7 @@ function namedIn(disk: Disk): readonly Found[] {
 }
 
 function segmentsIn(disk: Disk): readonly Found[] {
-  return filesIn(disk).filter(({ name }) => !name.kind.startsWith("removed"));
+  return filesIn(disk).filter(({ name: { kind } }) => ["a", "b", "replay"].includes(kind));
 }
 
 function namesIn(disk: Disk, folder: string): readonly string[] {

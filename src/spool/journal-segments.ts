@@ -14,7 +14,7 @@ import {
   ownerHere,
   placeOf,
 } from "./journal-files.ts";
-import { encodeHead, PAGE_BYTES } from "./journal-format.ts";
+import { encodeFree, encodeHead, PAGE_BYTES } from "./journal-format.ts";
 import type { ProcessTable } from "./process-table.ts";
 import { removeIfThere, removeQuietly } from "./staging.ts";
 
@@ -135,6 +135,7 @@ export class JournalFiles {
     const { device, inode } = file.facts();
     const { home } = this.#options.processes;
     file.write(encodeHead({ ...home, device, inode, generation, state }), 0);
+    if (state === "free") file.write(encodeFree(generation), PAGE_BYTES);
   }
 
   /** The spare segment becomes the active one. */

@@ -28,7 +28,8 @@ export class Replay {
   #isPending = false;
   #isComplete = false;
   #told = "";
-  readonly #tooLarge = new Set<string>();
+  /** Files that were named in a warning. */
+  readonly #named = new Set<string>();
 
   constructor(terms: ReplayTerms) {
     this.#terms = terms;
@@ -45,7 +46,7 @@ export class Replay {
     return [];
   }
 
-  /** False while content that lies alone may belong to an envelope that a journal has, also in one that we may not read. */
+  /** False while content that lies alone may belong to an envelope that a journal has, also in one that is damaged or that we may not read. */
   get isComplete(): boolean {
     return this.#isComplete;
   }
@@ -58,17 +59,18 @@ export class Replay {
     if (journaling === undefined) return;
     const action = "restored from the journal";
     try {
-      const { left, unreadable } = await replayJournal({
+      const { left, unreadable, damaged } = await replayJournal({
         ...{ disk, journaling, processes, clock, claimed: this.#claimed },
         onRestored: (id) => journal.tell({ kind: "spool.recovered", id, action }),
         onTooLarge: (path) => this.#tellTooLarge(path),
       });
       const [first] = unreadable;
       this.#tell(first === undefined ? "" : `cannot replay "${first}": permission denied`);
+      for (const path of damaged) this.#tellDamaged(path);
       if (left || first !== undefined) void this.#later(ORPHAN_MS);
       const wasPending = this.#isPending;
       this.#isPending = false;
-      this.#isComplete = !left && first === undefined;
+      this.#isComplete = !left && first === undefined && damaged.length === 0;
       if (wasPending) this.#terms.onDone();
     } catch (error) {
       this.#failed(error);
@@ -88,16 +90,29 @@ export class Replay {
 
   /** Each trouble once. */
   #tell(text: string): void {
-    if (text !== "" && text !== this.#told) {
-      this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
-    }
+    if (text !== "" && text !== this.#told) this.#warn(text);
     this.#told = text;
   }
 
   #tellTooLarge(path: string): void {
-    if (this.#tooLarge.has(path)) return;
-    this.#tooLarge.add(path);
-    const text = `ignoring "${join(this.#terms.disk.directory, path)}": larger than any journal of relayd`;
+    const where = join(this.#terms.disk.directory, path);
+    this.#warnOnce(path, `ignoring "${where}": larger than any journal of relayd`);
+  }
+
+  #tellDamaged(path: string): void {
+    const lost = "accepted messages may be missing, and delivered ones may be sent again";
+    const kept = "while it is there, content without an envelope is kept";
+    this.#warnOnce(path, `damaged journal set aside as "${path}": ${lost}; ${kept}`);
+  }
+
+  /** By each process that comes across it: it stays until an operator has looked. */
+  #warnOnce(path: string, text: string): void {
+    if (this.#named.has(path)) return;
+    this.#named.add(path);
+    this.#warn(text);
+  }
+
+  #warn(text: string): void {
     this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
 

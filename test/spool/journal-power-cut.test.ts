@@ -150,7 +150,7 @@ test("what a forwarder is about to take is named .busy from the start; nobody el
 });
 
 test("replay is repeatable: a power cut in the middle of it is recovered from", async () => {
-  const disk = new CrashingDisk({ steps: 31 });
+  const disk = new CrashingDisk({ steps: 34 });
   const story = newStory();
   await play(SCENARIOS["accept one"] ?? assert.fail(), disk, story);
   assert.ok(story.accepted.size > 0);

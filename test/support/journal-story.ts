@@ -214,6 +214,9 @@ export async function violations(
     for (const survivor of disk.survivors({ device })) {
       await openOn(survivor, processes);
       const faults = [...judge(survivor, story), ...unpromised(survivor, story)];
+      // What a power cut alone has torn is not damaged.
+      const isDamaged = survivor.list(".relayd/journal").some((name) => name.includes(".damaged"));
+      if (isDamaged && options.ignoreSync === undefined) faults.push("a segment was set aside");
       found.push(...faults.map((what) => `cut before ${steps}: ${what}`));
     }
     if (ended) return { found, cuts: steps };
