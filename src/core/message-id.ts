@@ -9,6 +9,11 @@ export function newMessageId(pid: number, unixSeconds: number, counter: number):
   return `emailrelay.${pid}.${unixSeconds}.${counter}` as MessageId;
 }
 
+/** Another name for the same message, where its own is taken. */
+export function numberedId(id: MessageId, number: number): MessageId {
+  return `${id}.${number}` as MessageId;
+}
+
 /** Takes a file-name base as an id; null when it is not a plain file name. */
 export function parseMessageId(text: string): MessageId | null {
   if (text === "" || text === "." || text === "..") return null;

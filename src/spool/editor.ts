@@ -1,4 +1,5 @@
 /** What built-in filters do to a message of this store: durable, and all of it or nothing. */
+import { randomInt } from "node:crypto";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
@@ -40,7 +41,8 @@ export class FileEditor implements MessageEditor {
   readonly #options: EditorOptions;
   readonly #disk: Disk;
   readonly #sync: boolean;
-  #serial = 0;
+  /** From anywhere: after a restart the same second and process id may come again, as in a container whose clock went back. */
+  #serial = randomInt(2 ** 47);
 
   constructor(options: EditorOptions) {
     this.#options = options;

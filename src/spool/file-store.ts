@@ -17,7 +17,8 @@ import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { type CommitJournal, type JournalTerms, openCommitJournal } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
 import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
-import { badName, contentName, envelopeName, idBefore, NameMaker } from "./names.ts";
+import { badName, envelopeName, idBefore, NameMaker } from "./names.ts";
+import { makeContent } from "./new-content.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
@@ -45,8 +46,6 @@ export interface FileStoreOptions {
   /** How the journal of commits is used; absent (--no-commit-journal): each message is synced by itself. */
   readonly commits?: JournalTerms;
 }
-
-const MAX_NAME_TRIES = 10_000;
 
 /** Opens a spool and puts right what a crash has left in it. Throws SPOOL_INVALID, SPOOL_IO. */
 export async function openFileStore(options: FileStoreOptions): Promise<FileStore> {
@@ -149,6 +148,7 @@ export class FileStore implements Store {
     });
   }
 
+  readonly #nextId = () => this.#names.next(this.#options.clock.now());
   readonly #createFile = (name: string): DiskFile => this.#disk.create(name);
 
   async create(): Promise<Draft> {
@@ -213,6 +213,8 @@ export class FileStore implements Store {
     this.#recovered = true;
     this.#holders.enter();
     try {
+      const names = this.#queue.list();
+      if (atStart) this.#names.passOver(names);
       const found = recover(
         {
           disk: this.#disk,
@@ -227,7 +229,7 @@ export class FileStore implements Store {
           warn: (text) => warn(journal, text),
           told: this.#unrecovered,
         },
-        this.#queue.list(),
+        names,
       );
       for (const { id, action } of found) journal.tell({ kind: "spool.recovered", id, action });
       if (found.length > 0) this.list();
@@ -284,21 +286,11 @@ export class FileStore implements Store {
     await this.#holders.leave();
   }
 
-  /** Takes the first id whose content file can be made: it is a draft's until `#endDraft`. */
+  /** It is a draft's until `#endDraft`. */
   #newContent<T>(make: (name: string) => T): { id: MessageId; made: T } {
-    for (let tries = 1; ; tries++) {
-      const id = this.#names.next(this.#options.clock.now());
-      try {
-        const made = make(contentName(id));
-        this.#drafts.add(id);
-        return { id, made };
-      } catch (error) {
-        // A file of that name: the clock went back, or another store of this process made it.
-        if (!isErrno(error, "EEXIST") || tries === MAX_NAME_TRIES) {
-          throw storageError(error, "create", contentName(id));
-        }
-      }
-    }
+    const found = makeContent(this.#disk, this.#nextId, make);
+    this.#drafts.add(found.id);
+    return found;
   }
 
   #endDraft(id: MessageId, queued: boolean): void {

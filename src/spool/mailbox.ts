@@ -1,20 +1,20 @@
 /**
  * Puts a message into one mailbox: a maildir, or a directory of spool files. A reader looks for
- * envelopes, so the content is in its place before the envelope is.
+ * envelopes, so the content is in its place before the envelope is. Nothing that is there is replaced.
  */
-import { join } from "node:path";
-import { RelayError } from "../core/errors.ts";
-import type { MessageId } from "../core/message-id.ts";
+import { basename, dirname, join } from "node:path";
+import { isErrno, RelayError } from "../core/errors.ts";
+import { type MessageId, numberedId } from "../core/message-id.ts";
 import type { Disk, DiskFile } from "../io/disk.ts";
 import { contentName, envelopeName } from "./names.ts";
 import {
   copyOf,
   type Fill,
   filledWith,
-  removeQuietly,
+  haveSameBytes,
+  replace,
   settle,
   stage,
-  temporaryName,
   tryLink,
 } from "./staging.ts";
 import { storageError } from "./storage-errors.ts";
@@ -81,7 +81,15 @@ function isDirectory(base: Disk, name: string): boolean {
 }
 
 function noDirectory(path: string): RelayError {
-  return new RelayError("SPOOL_IO", path, `cannot deliver to "${path}": not a directory`);
+  return notInto(path, "not a directory");
+}
+
+function noFile(path: string): RelayError {
+  return notInto(dirname(path), `"${basename(path)}" is not a regular file`);
+}
+
+function notInto(path: string, why: string): RelayError {
+  return new RelayError("SPOOL_IO", path, `cannot deliver to "${path}": ${why}`);
 }
 
 /** The content alone, byte for byte. */
@@ -105,40 +113,85 @@ async function intoMaildir(
   throw new RelayError("SPOOL_IO", mailbox, `cannot find a free name in "${mailbox}/tmp"`);
 }
 
-/** The message under its own name, as it is in the spool. */
+/**
+ * The message under its own name, as it is in the spool, or the next one that is free: where the clock
+ * goes back, and process ids come again, ids do too, and what is there may be all there is of another message.
+ */
 async function intoFolder(
   base: Disk,
   mailbox: string,
   parcel: Parcel,
   placed: string[],
 ): Promise<void> {
-  const { id, sync } = parcel;
-  if (parcel.how !== "stay") {
-    const content = `${mailbox}/${contentName(id)}`;
-    await put(base, content, placed, async (name) => await stageContent(base, name, parcel));
+  // Content that stays in the spool is found by the name of the envelope.
+  const tries = parcel.how === "stay" ? 1 : MAX_NAME_TRIES;
+  for (let n = 1; n <= tries; n++) {
+    const id = n === 1 ? parcel.id : numberedId(parcel.id, n);
+    if (!(await putAs(id, { base, mailbox }, parcel, placed))) continue;
+    if (parcel.sync) await base.syncDirectory(mailbox);
+    return;
   }
-  const fill = filledWith(parcel.envelope);
-  await put(base, `${mailbox}/${envelopeName(id)}`, placed, async (name) => {
-    await stage(base, name, sync, fill);
-  });
-  if (sync) await base.syncDirectory(mailbox);
+  throw notInto(join(base.directory, mailbox), `another message is named "${parcel.id}" there`);
 }
 
-async function put(
+/** False when the name is another message's. What an earlier delivery of this one has left is not ours to take back. */
+async function putAs(
+  id: MessageId,
+  { base, mailbox }: { readonly base: Disk; readonly mailbox: string },
+  parcel: Parcel,
+  placed: string[],
+): Promise<boolean> {
+  const content = `${mailbox}/${contentName(id)}`;
+  const envelope = `${mailbox}/${envelopeName(id)}`;
+  const bytes = Buffer.from(parcel.envelope);
+  const { file: source } = parcel.content;
+  const there = {
+    content: await look(base, content, parcel, (file) => haveSameBytes(file, source)),
+    envelope: await look(base, envelope, parcel, (file) => file.readAll().equals(bytes)),
+  };
+  if (there.content === "other" || there.envelope === "other") return false;
+  if (there.content === "none" && parcel.how !== "stay") {
+    try {
+      // Under its final name at once: whoever has made it has the name.
+      await stageContent(base, content, parcel);
+    } catch (error) {
+      if (isErrno(error, "EEXIST")) return false;
+      throw error;
+    }
+    placed.push(content);
+  }
+  if (there.envelope === "none") {
+    await replace(base, envelope, parcel.sync, filledWith(bytes));
+    placed.push(envelope);
+  }
+  return true;
+}
+
+/** Throws SPOOL_IO for what is no file, and what the disk throws. */
+async function look(
   base: Disk,
   name: string,
-  placed: string[],
-  write: (temporary: string) => Promise<void>,
-): Promise<void> {
-  const temporary = temporaryName(name);
-  removeQuietly(base, temporary); // Left by a crash.
-  // What an earlier delivery of the same message has left is replaced, but it is not ours to take back.
-  const isNew = base.stat(name) === null;
-  await write(temporary);
-  settle(base, temporary, name);
-  if (isNew) placed.push(name);
-  // Renaming a file over a link to itself does nothing, and leaves both.
-  else removeQuietly(base, temporary);
+  { sync }: Parcel,
+  isSame: (file: DiskFile) => boolean | Promise<boolean>,
+): Promise<"none" | "same" | "other"> {
+  const facts = base.stat(name);
+  if (facts === null) return "none";
+  if (facts.kind !== "file") throw noFile(join(base.directory, name));
+  let file: DiskFile;
+  try {
+    file = base.open(name);
+  } catch (error) {
+    if (isErrno(error, "EACCES", "EPERM")) return "other"; // Nobody can tell.
+    throw error;
+  }
+  try {
+    if (!(await isSame(file))) return "other";
+    // Whoever wrote it may have been killed before it was on disk.
+    if (sync) await file.sync();
+    return "same";
+  } finally {
+    file.close();
+  }
 }
 
 async function stageContent(base: Disk, name: string, parcel: Parcel): Promise<void> {

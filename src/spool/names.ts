@@ -47,6 +47,19 @@ export class NameMaker {
     this.#pid = pid;
   }
 
+  /**
+   * From now on no id is one that an earlier process of the same pid can have made, of whose messages some file may be
+   * left. `names`: what is there.
+   */
+  passOver(names: readonly string[]): void {
+    const ours = `emailrelay.${this.#pid}.`;
+    for (const name of names) {
+      if (!name.startsWith(ours)) continue;
+      const seconds = /^\d{1,10}(?=\.)/.exec(name.slice(ours.length))?.[0];
+      if (seconds !== undefined) this.#seconds = Math.max(this.#seconds, Number(seconds) + 1);
+    }
+  }
+
   /** `nowMs`: milliseconds since 1970. */
   next(nowMs: number): MessageId {
     this.#seconds = Math.max(this.#seconds, Math.floor(nowMs / 1000));

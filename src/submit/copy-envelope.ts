@@ -5,7 +5,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { MessageFiles } from "../core/store.ts";
 import type { Disk } from "../io/disk.ts";
 import { nodeDisk } from "../io/node-disk.ts";
-import { envelopeName, newName } from "../spool/names.ts";
+import { contentName, envelopeName, newName } from "../spool/names.ts";
 import { plainReason } from "../spool/storage-errors.ts";
 
 export interface EnvelopeCopies {
@@ -67,8 +67,13 @@ async function syncFile(disk: Disk, name: string): Promise<void> {
   }
 }
 
-/** Whole or not at all: written under another name, synced, renamed, the directory synced. */
+/**
+ * Whole or not at all: written under another name, synced, renamed, the directory synced. Ids come again where
+ * the clock goes back, and process ids do too: what is there is not replaced, and does not become the content.
+ */
 async function placeCopy(disk: Disk, id: MessageId, envelope: Buffer): Promise<void> {
+  const taken = [envelopeName(id), contentName(id)].some((name) => disk.stat(name) !== null);
+  if (taken) throw new Error("another message has the same name");
   const file = disk.create(newName(id));
   try {
     file.append(envelope);

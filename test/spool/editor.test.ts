@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { RelayError } from "../../src/core/errors.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import type { Disk, DiskFile } from "../../src/io/disk.ts";
+import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
 import {
   benchOn,
@@ -150,6 +151,74 @@ test("distribute() replaces what an interrupted delivery has left, also by a lin
     disk.names().filter((name) => name.endsWith(".tmp")),
     [],
   );
+});
+
+/** Messages of the same id that were delivered earlier: what is there under the name. */
+function putEarlier(disk: CrashingDisk, files: Record<string, string | Buffer>): void {
+  for (const [name, bytes] of Object.entries(files)) disk.create(name).append(Buffer.from(bytes));
+}
+
+test("distribute() gives a message another name where its own is another message's", async () => {
+  for (const how of ["copy", "link"] as const) {
+    const disk = new CrashingDisk();
+    await prepare(disk, "client");
+    const earlier = { [`alice/${ID}.content`]: "another", [`alice/${ID}.envelope`]: "its own" };
+    const second = { [`alice/${ID}.2.content`]: "a third", [`alice/${ID}.2.envelope`]: "too" };
+    putEarlier(disk, { ...earlier, ...second });
+    await distributing(how)(benchOn(disk).editor, filesOf("client"));
+    for (const [name, bytes] of Object.entries({ ...earlier, ...second })) {
+      assert.ok(has(disk, name, bytes), `${how}: ${name}`);
+    }
+    assert.ok(has(disk, `alice/${ID}.3.content`, CONTENT), how);
+    assert.ok(has(disk, `alice/${ID}.3.envelope`, encodeEnvelope(ENVELOPE, "")), how);
+    assert.ok(has(disk, `bob/${ID}.content`, CONTENT), how);
+  }
+});
+
+test("distribute() takes the same content in another envelope for another message", async () => {
+  const disk = new CrashingDisk();
+  await prepare(disk, "client");
+  const earlier = { [`alice/${ID}.content`]: CONTENT, [`alice/${ID}.envelope`]: "its own" };
+  putEarlier(disk, earlier);
+  await distributing("copy")(benchOn(disk).editor, filesOf("client"));
+  assert.ok(has(disk, `alice/${ID}.envelope`, "its own"));
+  assert.ok(has(disk, `alice/${ID}.2.content`, CONTENT));
+});
+
+test("distribute() does not deliver the same message a second time", async () => {
+  const disk = new CrashingDisk();
+  await prepare(disk, "client");
+  const envelope = encodeEnvelope(ENVELOPE, "");
+  putEarlier(disk, { [`alice/${ID}.content`]: CONTENT, [`alice/${ID}.envelope`]: envelope });
+  await distributing("copy")(benchOn(disk).editor, filesOf("client"));
+  const inAlice = disk.names().filter((name) => name.startsWith("alice/"));
+  assert.deepEqual(inAlice.sort(), [`alice/${ID}.content`, `alice/${ID}.envelope`]);
+});
+
+test("distribute() of envelopes fails where another message has the name, and replaces nothing", async () => {
+  for (const end of ["content", "envelope"]) {
+    const disk = new CrashingDisk();
+    await prepare(disk, "client");
+    putEarlier(disk, { [`alice/${ID}.${end}`]: "another" });
+    const before = picture(disk);
+    await assert.rejects(distributing("stay")(benchOn(disk).editor, filesOf("client")), {
+      code: "SPOOL_IO",
+      message: `cannot deliver to "/memory/spool/alice": another message is named "${ID}" there`,
+    });
+    assert.deepEqual(picture(disk), before, end);
+  }
+});
+
+test("distribute() names no message in a maildir as one was named before a restart", async () => {
+  const names = new Set<string>();
+  for (let restarts = 0; restarts < 3; restarts++) {
+    const disk = new CrashingDisk();
+    await prepare(disk, "client");
+    const { editor } = benchOn(disk, true, { ...systemClock, now: () => 1_700_000_000_000 });
+    await distributing("copy")(editor, filesOf("client"));
+    for (const name of disk.names()) if (name.startsWith("carl/new/")) names.add(name);
+  }
+  assert.equal(names.size, 3);
 });
 
 test("a store without syncs does the same without one", async () => {

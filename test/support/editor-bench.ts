@@ -1,4 +1,5 @@
 /** An editor over a disk in memory with one message and three mailboxes, and what filters have it do. */
+import type { Clock } from "../../src/core/clock.ts";
 import type { Envelope } from "../../src/core/envelope.ts";
 import type { Distribution } from "../../src/core/message-editor.ts";
 import { type MessageId, newMessageId } from "../../src/core/message-id.ts";
@@ -45,13 +46,13 @@ export interface Bench {
   readonly queued: MessageId[];
 }
 
-export function benchOn(disk: Disk, sync = true): Bench {
+export function benchOn(disk: Disk, sync = true, clock: Clock = systemClock): Bench {
   const queued: MessageId[] = [];
   let count = 1;
   const editor = new FileEditor({
     disk,
     directory: sync ? new SharedSync(disk) : null,
-    clock: systemClock,
+    clock,
     pid: 7,
     newContent: (make) => {
       count += 1;
