@@ -1,6 +1,6 @@
 /** The part of a report for programs: one field a line (RFC 3464 2; RFC 6533 4 for addresses that are not ASCII). Pure. */
 import { isIPv4, isIPv6 } from "node:net";
-import { dsnOf, originalRecipient } from "../core/dsn.ts";
+import { type Dsn, dsnOf, originalRecipient } from "../core/dsn.ts";
 import { parseEndpoint } from "../core/endpoint.ts";
 import type { RecipientReport, Report } from "../core/report.ts";
 import { decodeXtext } from "../core/xtext.ts";
@@ -12,9 +12,10 @@ const FOLDED_AT = 76;
 
 export function statusPart(report: Report, domain: string): Part {
   const international = isInternational(report);
+  const dsn = dsnOf(report.envelope.trailer);
   const groups = [
-    messageFields(report, domain),
-    ...report.recipients.map((one) => recipientFields(report, one)),
+    messageFields(report, domain, dsn),
+    ...report.recipients.map((one) => recipientFields(report, one, dsn)),
   ];
   const lines = groups.map((fields) => fields.map(line).join("")).join("\r\n");
   return {
@@ -36,8 +37,11 @@ export function isInternational({ envelope, recipients }: Report): boolean {
 
 type Field = readonly [name: string, value: string | null];
 
-function messageFields({ envelope, arrived }: Report, domain: string): readonly Field[] {
-  const { envid } = dsnOf(envelope.trailer);
+function messageFields(
+  { envelope, arrived }: Report,
+  domain: string,
+  { envid }: Dsn,
+): readonly Field[] {
   return [
     ["Original-Envelope-Id", envid === null ? null : decodeXtext(envid)],
     ["Reporting-MTA", `dns; ${domain}`],
@@ -46,9 +50,9 @@ function messageFields({ envelope, arrived }: Report, domain: string): readonly 
   ];
 }
 
-function recipientFields(report: Report, one: RecipientReport): readonly Field[] {
-  const { action, envelope, retriedUntil } = report;
-  const orcpt = dsnOf(envelope.trailer).recipients.get(one.recipient)?.orcpt ?? null;
+function recipientFields(report: Report, one: RecipientReport, dsn: Dsn): readonly Field[] {
+  const { action, retriedUntil } = report;
+  const orcpt = dsn.recipients.get(one.recipient)?.orcpt ?? null;
   const original = orcpt === null ? null : originalRecipient(orcpt);
   const until = action === "delayed" ? retriedUntil : null;
   return [

@@ -45,6 +45,7 @@ const FAILED = "X-Relayd-Failed: ";
 
 export function retryStateOf({ trailer }: Envelope): RetryState {
   let state = UNTRIED;
+  const failed: FailedRecipient[] = [];
   for (const line of trailer) {
     const [, tries, next, unknown] =
       /^X-Relayd-Retry: (\d{1,9}) (\d{1,12}) (\d{1,9})$/.exec(line) ?? [];
@@ -55,10 +56,10 @@ export function retryStateOf({ trailer }: Envelope): RetryState {
     if (arrived !== undefined) state = { ...state, arrived: Number(arrived) };
     const [, warned] = /^X-Relayd-Warned: (\d{1,12})$/.exec(line) ?? [];
     if (warned !== undefined) state = { ...state, warned: Number(warned) };
-    const failed = failedRecipient(line);
-    if (failed !== null) state = { ...state, failed: [...state.failed, failed] };
+    const one = failedRecipient(line);
+    if (one !== null) failed.push(one);
   }
-  return state;
+  return failed.length === 0 ? state : { ...state, failed };
 }
 
 /** The envelope with these recipients and this state in the place of the old ones; other lines stay. */

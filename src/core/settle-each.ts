@@ -16,16 +16,18 @@ export interface RecipientOutcome {
 /** One outcome for each recipient, in their order. */
 export function settleEach(receipt: Receipt, recipients: readonly string[]): RecipientOutcome[] {
   switch (receipt.kind) {
-    case "accepted":
+    case "accepted": {
+      const refusals = byRecipient(receipt.rejected);
       return recipients.map(
         (recipient) =>
-          beyondMany(refusalOf(recipient, receipt.rejected)) ?? {
+          beyondMany(refusals.get(recipient) ?? null) ?? {
             recipient,
             kind: "delivered",
             reply: receipt.reply,
             step: "content",
           },
       );
+    }
     case "refused":
       return receipt.step === "rcpt"
         ? rejected(receipt, recipients)
@@ -63,21 +65,25 @@ function rejected(
   { reply, rejected: refusals }: Extract<Receipt, { kind: "refused" }>,
   recipients: readonly string[],
 ): RecipientOutcome[] {
+  const refused = byRecipient(refusals);
   const worst = refusals.find((one) => verdict(one.reply) === "failed")?.reply ?? reply;
   const kind = verdict(worst);
   const shared = { code: 0, text: `not sent, since another recipient was refused: ${worst.text}` };
   return recipients.map(
-    (recipient) => refusalOf(recipient, refusals) ?? { recipient, kind, reply: shared, step: null },
+    (recipient) => refused.get(recipient) ?? { recipient, kind, reply: shared, step: null },
   );
 }
 
-function refusalOf(
-  recipient: string,
+/** The first refusal of each: there may be tens of thousands. */
+function byRecipient(
   refusals: readonly RejectedRecipient[],
-): RecipientOutcome | null {
-  const refusal = refusals.find((one) => one.recipient === recipient);
-  if (refusal === undefined) return null;
-  return { recipient, kind: verdict(refusal.reply), reply: refusal.reply, step: "rcpt" };
+): ReadonlyMap<string, RecipientOutcome> {
+  const found = new Map<string, RecipientOutcome>();
+  for (const { recipient, reply } of refusals) {
+    if (found.has(recipient)) continue;
+    found.set(recipient, { recipient, kind: verdict(reply), reply, step: "rcpt" });
+  }
+  return found;
 }
 
 /** RFC 5321 4.5.3.1.10: who is one too many beside others gets it with the next attempt. */

@@ -168,7 +168,8 @@ export async function setAsideAll(
 async function setAside(retrying: Retrying, lease: Lease, reason: FailureReason): Promise<void> {
   const { envelope } = lease;
   const { recipients } = reason;
-  if (hasRetryState(envelope) || envelope.toRemote.some((one) => !recipients.includes(one))) {
+  const remaining = new Set(recipients);
+  if (hasRetryState(envelope) || envelope.toRemote.some((one) => !remaining.has(one))) {
     await retrying.notes.write(lease, withRetryState(envelope, recipients, UNTRIED));
   }
   await lease.fail(reason);
@@ -193,7 +194,8 @@ function reasonOf(failed: readonly FailedRecipient[]): FailureReason {
     texts.size === 1
       ? [...texts].join("")
       : failed.map(({ recipient, reply }) => `<${recipient}>: ${reply.text}`).join("\n");
-  const code = Math.max(...failed.map(({ reply }) => reply.code));
+  // One by one: so many arguments as a message may have recipients are more than a call takes.
+  const code = failed.reduce((worst, { reply }) => Math.max(worst, reply.code), 0);
   return { text, code, recipients: failed.map(({ recipient }) => recipient) };
 }
 

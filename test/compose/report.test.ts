@@ -9,6 +9,7 @@ import type { RecipientReport, Report } from "../../src/core/report.ts";
 import type { Content } from "../../src/core/store.ts";
 import { needs } from "../scripts/temp-tree.ts";
 import { contentOf } from "../support/client-under-test.ts";
+import { counted } from "../support/counted.ts";
 
 const ARRIVED = Date.UTC(2026, 10, 21, 2, 4, 4) / 1000;
 const HOUR = 3600;
@@ -397,4 +398,14 @@ print(json.dumps([blocks, original.get_payload(0)["subject"], m["from"].addresse
     ],
   );
   assert.deepEqual([subject, from], ["hello", "MAILER-DAEMON@relay.test"]);
+});
+
+test("composeReport() reads what the client asked for a few times, however many recipients there are", async () => {
+  const people = Array.from({ length: 3000 }, (_, n) => `user${n}@example.net`);
+  const { items: trailer, reads } = counted(
+    people.map((one) => `X-Relayd-Dsn-Rcpt: ${one} NOTIFY=FAILURE`),
+  );
+  const recipients = people.map((recipient) => ({ ...refused, recipient }));
+  await compose({ report: { recipients, envelope: { ...failure.envelope, trailer } } });
+  assert.ok(reads() <= 10 * people.length, `${reads()} reads`);
 });
