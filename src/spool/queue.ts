@@ -2,6 +2,7 @@
  * What waits, as an index in memory that follows the directory: listed at the start and when
  * something changed from outside, never once per message.
  */
+import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import { describeError } from "../core/errors.ts";
@@ -39,6 +40,9 @@ const LOOK_MS = 250;
 /** ... or less often, where there are many names: looks take one part in so many of our time. */
 const LOOKING_SHARE = 50;
 
+/** What stands in a listing for bytes that are not UTF-8. */
+const NOT_UTF8 = "\uFFFD";
+
 export class Queue {
   readonly #options: QueueOptions;
   readonly #index = new ReadyIndex();
@@ -50,6 +54,8 @@ export class Queue {
   #tookMs = 0;
   /** Names that were no plain files then: directories, links, fifos; and those of envelopes whose lock was there. */
   #others: ReadonlySet<string> = new Set();
+  /** Names that are not UTF-8, in the last listing: each is told once. */
+  #misnamed: ReadonlySet<string> = new Set();
   #watching: { readonly inode: number; readonly watch: SpoolWatch } | null = null;
   readonly #coming = new Demand(BUSY);
   readonly #going = new Demand(BUSY);
@@ -115,12 +121,16 @@ export class Queue {
     const { names, others } = found;
     const ids: MessageId[] = [];
     const locked: string[] = [];
+    const misnamed = new Set<string>();
     for (const name of names) {
-      const id = waitingId(name);
-      if (id !== null && !inHand(id)) ids.push(id);
       const held = idBefore(".envelope.busy", name);
       if (held !== null && !inHand(held)) locked.push(envelopeName(held));
+      const id = waitingId(name);
+      if (id === null || inHand(id)) continue;
+      if (name.includes(NOT_UTF8) && !this.#canReach(name)) misnamed.add(name);
+      else ids.push(id);
     }
+    this.#tellMisnamed(misnamed);
     ids.push(...this.#options.reserved());
     this.#others = locked.length === 0 ? others : new Set([...others, ...locked]);
     this.#listed = stamp;
@@ -130,6 +140,26 @@ export class Queue {
     this.#nextListingMs = this.#tookMs < CHEAP_MS ? ended : ended + this.#tookMs * LISTING_SHARE;
     if (grown) this.#hints.give();
     return names;
+  }
+
+  /** False for a name that cannot be given back as it was read. */
+  #canReach(name: string): boolean {
+    try {
+      return this.#options.disk.stat(name) !== null;
+    } catch {
+      return false; // With what stands in it for each byte it may be too long.
+    }
+  }
+
+  /** They stay where they are: neither we nor a filter that is told a path could open them. */
+  #tellMisnamed(found: ReadonlySet<string>): void {
+    const { disk, warn } = this.#options;
+    for (const name of found) {
+      if (this.#misnamed.has(name)) continue;
+      const path = join(disk.directory, name);
+      warn(`ignoring "${path}": name is not UTF-8: rename envelope and content to have it sent`);
+    }
+    this.#misnamed = found;
   }
 
   /** Follows changes from outside. When that is not possible the directory's time stamp has to do. */
@@ -226,6 +256,10 @@ export class Queue {
     }
     const id = waitingId(name);
     if (id === null || this.#options.inHand(id) || this.#index.has(id)) return;
+    if (name.includes(NOT_UTF8)) {
+      this.#changed(null); // A listing tells what it is.
+      return;
+    }
     try {
       if (this.#options.disk.stat(name)?.kind !== "file") return;
       this.#index.add(id);
