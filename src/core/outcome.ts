@@ -1,6 +1,6 @@
 /** What a receipt means for the message. The one place that decides delivered, queued again or failed. */
 import { assertNever } from "./assert-never.ts";
-import type { Reply } from "./reply.ts";
+import { isRefusal, type Reply } from "./reply.ts";
 import type { FailureReason } from "./store.ts";
 import type { Receipt, Trouble } from "./transport.ts";
 
@@ -53,12 +53,18 @@ export function settle(
 /** A session that could not be made ready, or ended: what that means for the message in hand. */
 export function troubled(trouble: Trouble, recipients: readonly string[]): SettledOutcome {
   if (trouble.kind === "connection") return { kind: "queued", why: trouble.why, trouble };
+  const refusal = refusalIn(trouble);
   return {
     kind: "failed",
-    reason: { text: trouble.why, code: trouble.reply?.code ?? 0, recipients },
+    reason: { text: trouble.why, code: refusal?.code ?? 0, recipients },
     trouble,
-    reply: trouble.reply ?? { code: 452, text: "forwarding failed" },
+    reply: refusal ?? { code: 452, text: "forwarding failed" },
   };
+}
+
+/** The reply that may be told of a message that was not delivered: with any other it would look as if it was. */
+export function refusalIn({ reply }: Trouble): Reply | null {
+  return reply !== null && isRefusal(reply) ? reply : null;
 }
 
 function partly(rejected: Extract<Receipt, { kind: "accepted" }>["rejected"]): SettledOutcome {

@@ -7,3 +7,6 @@ export interface Reply {
   /** The text without code, lines joined by LF. An RFC 3463 status, where there is one, is the start of it. */
   readonly text: string;
 }
+
+/** True for 4yz and 5yz: no other reply says that something was not done. */
+export const isRefusal = (reply: Reply): boolean => reply.code >= 400;

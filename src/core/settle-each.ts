@@ -1,5 +1,6 @@
 /** What a receipt means for each recipient of a message that may be tried again. Source: RFC 5321 4.2.1, 4.5.4.1. */
 import { assertNever } from "./assert-never.ts";
+import { refusalIn } from "./outcome.ts";
 import type { Reply } from "./reply.ts";
 import type { Receipt, RejectedRecipient } from "./transport.ts";
 
@@ -37,8 +38,8 @@ export function settleEach(receipt: Receipt, recipients: readonly string[]): Rec
       return recipients.map((recipient) => ({ recipient, kind: "failed", reply, step: null }));
     }
     case "lost": {
-      const { why, reply } = receipt.trouble;
-      const said = reply ?? { code: 0, text: why };
+      const { trouble } = receipt;
+      const said = refusalIn(trouble) ?? { code: 0, text: trouble.why };
       return recipients.map((recipient) => ({
         recipient,
         kind: "deferred",

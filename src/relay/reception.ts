@@ -4,7 +4,7 @@ import type { Filter, OpenFilter } from "../core/filter.ts";
 import type { OpenReception, Reception, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Outcome } from "../core/outcome.ts";
-import type { Reply } from "../core/reply.ts";
+import { isRefusal, type Reply } from "../core/reply.ts";
 import type { Transport } from "../core/transport.ts";
 import {
   type Forwarded,
@@ -26,6 +26,8 @@ export interface ReceptionOptions {
 
 /** The message is safe in the queue all the same. */
 const NOT_FORWARDED: Reply = { code: 452, text: "forwarding failed" };
+/** The code of what no smarthost has said. */
+const OUR_WORDS = 554;
 
 type OpenedFilter = Filter & AsyncDisposable;
 
@@ -135,8 +137,14 @@ function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Repl
     case "later":
       return accepted;
     case "failed":
-      return { code: outcome.reply.code, text: outcome.reply.text.replaceAll("\n", " ") };
+      return refusalOf(outcome.reply);
     case "queued":
       return NOT_FORWARDED;
   }
+}
+
+/** For a message that was set aside: whatever was said of it, nobody is to take it for delivered. */
+function refusalOf({ code, text }: Reply): Reply {
+  const refusal = { code: code === 0 ? OUR_WORDS : code, text: text.replaceAll("\n", " ") };
+  return isRefusal(refusal) ? refusal : NOT_FORWARDED;
 }

@@ -2,6 +2,7 @@
 import type { RetryConfig } from "../core/config.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageId } from "../core/message-id.ts";
+import { refusalIn } from "../core/outcome.ts";
 import { type RetryState, retryStateOf, wasSetAside, withRetryState } from "../core/retry-state.ts";
 import type { Lease } from "../core/store.ts";
 import type { Smarthost, Trouble } from "../core/transport.ts";
@@ -126,7 +127,7 @@ export class Retrying {
     const { why } = trouble;
     const ended: Ended = { next: "continue", attempt };
     if (hasWaited && (await this.isExpired(lease))) {
-      const said = trouble.reply ?? { code: 0, text: why };
+      const said = refusalIn(trouble) ?? { code: 0, text: why };
       return await expire(at, this, { lease, ended }, { said, trouble });
     }
     const ms = this.pauseOf(smarthosts)?.ms ?? 0;

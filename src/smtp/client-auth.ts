@@ -1,8 +1,8 @@
 /** The AUTH exchange (RFC 4954), one mechanism after the other until one is accepted. Pure. */
 import type { SaslClient } from "../core/auth.ts";
-import type { Reply } from "../core/reply.ts";
+import { isRefusal, type Reply } from "../core/reply.ts";
 import type { Trouble } from "../core/transport.ts";
-import { connectionTrouble, isRefusal, type Step, unexpected, whisper } from "./client-protocol.ts";
+import { connectionTrouble, type Step, unexpected, whisper } from "./client-protocol.ts";
 
 /** Of the encoded response: RFC 4954 4 keeps the whole AUTH line within 512 bytes. */
 const INITIAL_LIMIT = 450;

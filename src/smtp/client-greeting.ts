@@ -2,7 +2,7 @@
 
 import { assertNever } from "../core/assert-never.ts";
 import type { ClientPlan } from "../core/auth.ts";
-import type { Reply } from "../core/reply.ts";
+import { isRefusal, type Reply } from "../core/reply.ts";
 import type { Trouble } from "../core/transport.ts";
 import { Authentication } from "./client-auth.ts";
 import {
@@ -127,7 +127,11 @@ export class Greeting implements Conversation {
   }
 
   #afterStartTls(reply: Reply): Step {
-    if (reply.code !== 220) return this.#tlsTrouble(`tls/ssl error: ${reply.text}`, reply);
+    if (reply.code !== 220) {
+      // What is no refusal answers nothing that anybody else has asked.
+      const refusal = isRefusal(reply) ? reply : null;
+      return this.#tlsTrouble(`tls/ssl error: ${reply.text}`, refusal);
+    }
     this.#result = { kind: "secure" };
     return { kind: "done", close: false };
   }

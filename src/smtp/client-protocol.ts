@@ -44,8 +44,6 @@ export function whisper(text: string, shown: string): Step {
   return { kind: "say", lines: [{ text, shown }] };
 }
 
-export const isRefusal = (reply: Reply): boolean => reply.code >= 400;
-
 /** 2yz that can answer a command: 220 and 221 speak about the connection (RFC 5321 4.2.2), so they are out of step. */
 export const isCompletion = (reply: Reply): boolean =>
   reply.code < 300 && Math.floor(reply.code / 10) !== 22;

@@ -1,12 +1,11 @@
 /** One message: MAIL, RCPT, DATA or BDAT, and what the smarthost's answers make of it. Pure. */
 import { assertNever } from "../core/assert-never.ts";
-import type { Reply } from "../core/reply.ts";
+import { isRefusal, type Reply } from "../core/reply.ts";
 import type { Receipt, RejectedRecipient, Trouble } from "../core/transport.ts";
 import {
   type Conversation,
   connectionTrouble,
   isCompletion,
-  isRefusal,
   type Line,
   listen,
   type Step,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyEnvelope } from "../../src/core/envelope.ts";
 import type { Submission } from "../../src/core/intake.ts";
+import type { Trouble } from "../../src/core/transport.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { Agenda } from "../../src/relay/agenda.ts";
 import type { Stations } from "../../src/relay/journey.ts";
@@ -12,6 +13,7 @@ import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-
 import { stations } from "../support/stations.ts";
 
 const { signal } = new AbortController();
+const NOT_FORWARDED = { code: 452, text: "forwarding failed" };
 const PROCESSED = { code: 250, text: "message processed" };
 
 function submission(): Submission {
@@ -56,6 +58,51 @@ test("a client of an immediate session does not wait for a turn: the message is 
   assert.deepEqual(await session.receive(submission(), signal), PROCESSED);
   assert.equal(transport.sent.length, 1);
   assert.deepEqual(states, ["queued"]);
+});
+
+test("a client of an immediate session is never told of success for a message that was set aside", async () => {
+  for (const code of [250, 354]) {
+    const trouble: Trouble = {
+      kind: "tls",
+      connected: true,
+      why: "tls/ssl error: ok",
+      reply: { code, text: "ok" },
+    };
+    const { at, store } = stations();
+    const odd = new ScriptedTransport(
+      () => accepted,
+      () => trouble,
+    );
+    await using session = immediate(at, odd);
+    assert.deepEqual(await session.receive(submission(), signal), NOT_FORWARDED);
+    const [kept] = store.kept.values();
+    assert.equal(kept?.state, "bad");
+    assert.equal(kept?.reason?.code, 0);
+  }
+});
+
+test("a client of an immediate session is not told of success though the smarthost says so in a refusal", async () => {
+  const { at, store } = stations();
+  const reply = { code: 250, text: "ok" };
+  const odd = new ScriptedTransport(() => ({
+    kind: "refused",
+    step: "rcpt",
+    reply,
+    rejected: [],
+    ended: false,
+  }));
+  await using session = immediate(at, odd);
+  assert.deepEqual(await session.receive(submission(), signal), NOT_FORWARDED);
+  assert.equal([...store.kept.values()][0]?.state, "bad");
+});
+
+test("a client of an immediate session gets a code where nobody but us has refused the message", async () => {
+  const { at, store } = stations();
+  const why = "cannot send utf8 message to non-smtputf8 server";
+  const unsendable = new ScriptedTransport(() => ({ kind: "unsendable", why }));
+  await using session = immediate({ ...at, retrying: retryingAt(at) }, unsendable);
+  assert.deepEqual(await session.receive(submission(), signal), { code: 554, text: why });
+  assert.equal([...store.kept.values()][0]?.state, "bad");
 });
 
 test("a client of an immediate session does not wait for a smarthost that is left alone", async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Receipt } from "../../src/core/transport.ts";
-import { aMessage, testClient } from "../support/client-under-test.ts";
+import { aMessage, testClient, tlsDefaults } from "../support/client-under-test.ts";
 import { SmtpPeer } from "../support/smtp-peer.ts";
 
 function assertUnconnected(receipt: Receipt, why: string | RegExp): void {
@@ -179,4 +179,22 @@ test("a SOCKS proxy that says nothing ends at the connection time-out", async ()
     receipt,
     `connect failure: cannot connect to ${addr}: timed out out after 0.1s`,
   );
+});
+
+test("STARTTLS that is answered by neither 220 nor a refusal is TLS trouble that nobody has refused", async () => {
+  for (const code of [250, 354]) {
+    await using peer = await SmtpPeer.listen(async (connection) => {
+      await connection.greet("STARTTLS");
+      await connection.answer("STARTTLS", `${code} ok`);
+      await connection.gone();
+    });
+    await using client = testClient({ config: { tls: tlsDefaults } });
+    const receipt = await client.deliver(peer.address, aMessage);
+    assert.deepEqual(receipt.kind === "lost" && receipt.trouble, {
+      kind: "tls",
+      connected: true,
+      why: "tls/ssl error: ok",
+      reply: null,
+    });
+  }
 });
