@@ -65,6 +65,11 @@ export class Transaction implements Conversation {
     return this.#receipt ?? { kind: "lost", trouble, unknown: true };
   }
 
+  /** What the smarthost had refused before it fell silent; null when nothing. */
+  get refusal(): Receipt | null {
+    return this.#refusal === null ? null : { ...this.#refusal, ended: true };
+  }
+
   /** True when all was answered that was said in one go. */
   get wasAnswered(): boolean {
     if (this.#isEager && !this.#dataAnswered) return false;
@@ -121,7 +126,7 @@ export class Transaction implements Conversation {
   lost(trouble: Trouble, ended: boolean): void {
     const { reply } = trouble;
     if (this.#refusal !== null) {
-      this.#receipt = { ...this.#refusal, ended: true };
+      this.#receipt = this.refusal;
     } else if (this.#awaits === "content" && !ended && reply !== null && reply.code >= 500) {
       // Some hosts refuse for good in the middle of a message (too big, virus) and hang up. To
       // try again would meet the same refusal and hold up all that waits behind this message.
@@ -249,7 +254,9 @@ export class Transaction implements Conversation {
   }
 
   #fatal(reply: Reply, unknown: boolean): Step {
-    return this.#finish({ kind: "lost", trouble: unexpected(reply), unknown }, true);
+    // What has been refused stays refused: the message would meet the same again.
+    const receipt = this.refusal ?? { kind: "lost", trouble: unexpected(reply), unknown };
+    return this.#finish(receipt, true);
   }
 
   #finish(receipt: Receipt, close: boolean): Step {

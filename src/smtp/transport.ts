@@ -105,7 +105,7 @@ class SmtpTransport implements Transport {
     // An idle connection is closed by the other side at any time, perhaps just when we speak again.
     // It has not taken notice of the message then, so that is no reason to put it off.
     const wasIdle = reused && !transaction.begun && isGone(receipt.trouble);
-    if (!wasIdle && !gaveUp) return receipt;
+    if (!wasIdle && !gaveUp) return transaction.refusal ?? receipt;
     const trouble = await this.prepare(live.to, signal);
     if (trouble !== null) return { kind: "lost", trouble, unknown: false };
     return await this.send(envelope, content, signal);

@@ -282,3 +282,30 @@ test("large content goes alone", async () => {
   await transport.quit();
   await peer.done();
 });
+
+test("a recipient that is refused stays refused when 421 answers the DATA behind it", async () => {
+  const { a, b } = await sent(async (peer) => {
+    await pair(peer);
+    peer.say("250 a", "250 from", "550 nobody", "421 too many errors");
+    await peer.gone();
+  });
+  assert.equal(a?.kind, "accepted");
+  assert.equal(b?.kind === "refused" && b.reply.text, "nobody");
+  assert.ok(b?.kind === "refused" && b.ended);
+});
+
+test("a message that is refused stays refused when the host, which has taken several commands before, falls silent", async () => {
+  await using peer = await SmtpPeer.listen(async (one) => {
+    await one.greet("PIPELINING");
+    await one.message();
+    one.say("250 taken");
+    await one.answer("MAIL FROM:<two@from.test>", "550 not you");
+    await one.gone();
+  });
+  await using client = testClient({ config: hasty });
+  await ready(client.transport, peer);
+  assert.equal((await give(client.transport, "one", ["x", "y"]))?.kind, "accepted");
+  const receipt = await give(client.transport, "two", ["x", "y"]);
+  assert.equal(receipt?.kind === "refused" && receipt.step, "mail");
+  assert.equal(peer.connections, 1);
+});
