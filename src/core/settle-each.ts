@@ -14,8 +14,12 @@ export interface RecipientOutcome {
   readonly step: "mail" | "rcpt" | "data" | "content" | null;
 }
 
-/** One outcome for each recipient, in their order. */
-export function settleEach(receipt: Receipt, recipients: readonly string[]): RecipientOutcome[] {
+/** One outcome for each recipient, in their order. `forwardTo`: whether the message is for all of them or for none. */
+export function settleEach(
+  receipt: Receipt,
+  recipients: readonly string[],
+  forwardTo: "all" | "some",
+): RecipientOutcome[] {
   switch (receipt.kind) {
     case "accepted": {
       const refusals = byRecipient(receipt.rejected);
@@ -37,16 +41,8 @@ export function settleEach(receipt: Receipt, recipients: readonly string[]): Rec
       const reply = { code: 0, text: receipt.why };
       return recipients.map((recipient) => ({ recipient, kind: "failed", reply, step: null }));
     }
-    case "lost": {
-      const { trouble } = receipt;
-      const said = refusalIn(trouble) ?? { code: 0, text: trouble.why };
-      return recipients.map((recipient) => ({
-        recipient,
-        kind: "deferred",
-        reply: said,
-        step: null,
-      }));
-    }
+    case "lost":
+      return lost(receipt, recipients, forwardTo);
     default:
       return assertNever(receipt);
   }
@@ -61,9 +57,35 @@ function all(
   return recipients.map((recipient) => ({ recipient, kind, reply, step }));
 }
 
+/**
+ * What had been refused before the session ended is not asked again: hosts that hang up on too many
+ * unknown recipients would do so each time, and nobody would ever be told of them.
+ */
+function lost(
+  { trouble, rejected: refusals = [] }: Extract<Receipt, { kind: "lost" }>,
+  recipients: readonly string[],
+  forwardTo: "all" | "some",
+): RecipientOutcome[] {
+  const final = refusals.find(({ reply }) => verdict(reply) === "failed");
+  if (forwardTo === "all" && final !== undefined) {
+    return rejected({ reply: final.reply, rejected: refusals }, recipients);
+  }
+  const said = refusalIn(trouble) ?? { code: 0, text: trouble.why };
+  const refused = byRecipient(refusals);
+  return recipients.map(
+    (recipient) =>
+      beyondMany(refused.get(recipient) ?? null) ?? {
+        recipient,
+        kind: "deferred",
+        reply: said,
+        step: null,
+      },
+  );
+}
+
 /** Where all recipients must be accepted, those who were share the fate of those who were not. */
 function rejected(
-  { reply, rejected: refusals }: Extract<Receipt, { kind: "refused" }>,
+  { reply, rejected: refusals }: Pick<Extract<Receipt, { kind: "refused" }>, "reply" | "rejected">,
   recipients: readonly string[],
 ): RecipientOutcome[] {
   const refused = byRecipient(refusals);

@@ -78,7 +78,13 @@ export type Receipt =
   /** The message cannot be sent to this smarthost (strictness rules); nothing was said. */
   | { readonly kind: "unsendable"; readonly why: string }
   /** The session ended without an answer. `unknown` is true if our final dot was written before. */
-  | { readonly kind: "lost"; readonly trouble: Trouble; readonly unknown: boolean };
+  | {
+      readonly kind: "lost";
+      readonly trouble: Trouble;
+      readonly unknown: boolean;
+      /** Recipients that had been refused by then; absent when there were none. */
+      readonly rejected?: readonly RejectedRecipient[];
+    };
 
 export interface RejectedRecipient {
   readonly recipient: string;

@@ -42,13 +42,14 @@ export async function concludeEach(
   if (receipt.kind === "lost") retrying.loses(address, lease.id, receipt.trouble);
   else if (receipt.kind !== "unsendable") retrying.works(address);
   const subject = { lease, ended };
-  const fates = await fatesOf(retrying, lease, receipt);
+  const settled = settleEach(receipt, lease.envelope.toRemote, at.recipients);
+  const fates = await fatesOf(retrying, lease, settled);
   const { delivered, deferred, failed } = fates;
   if (failed.length > 0) await tellSender(at, subject, failed);
   if (tellsRelayed(at, ended)) await tellRelayed(at, subject, delivered);
   const all = [...retryStateOf(lease.envelope).failed, ...failed];
   if (deferred.length === 0) await finish(retrying, lease, all);
-  else await putOff(at, retrying, subject, fates);
+  else await putOff(at, retrying, subject, { ...fates, unknown: isUnknown(receipt) });
   if (delivered.length > 0) tell(at, subject, "message.delivered", delivered);
   if (failed.length > 0) tell(at, subject, "message.failed", failed);
   const outcome = outcomeOf(fates, all, troubleOf(receipt));
@@ -59,20 +60,20 @@ interface Fates {
   readonly delivered: readonly RecipientOutcome[];
   readonly deferred: readonly RecipientOutcome[];
   readonly failed: readonly RecipientOutcome[];
-  /** Nobody knows whether the smarthost took it. */
-  readonly unknown: boolean;
 }
 
-async function fatesOf(retrying: Retrying, lease: Lease, receipt: Receipt): Promise<Fates> {
-  const settled = settleEach(receipt, lease.envelope.toRemote);
+async function fatesOf(
+  retrying: Retrying,
+  lease: Lease,
+  settled: readonly RecipientOutcome[],
+): Promise<Fates> {
   if (settled.every(({ kind }) => kind === "delivered")) {
-    return { delivered: settled, deferred: [], failed: [], unknown: false };
+    return { delivered: settled, deferred: [], failed: [] };
   }
   const expired = await retrying.isExpired(lease);
   const fates = settled.map((one) => (one.kind === "deferred" && expired ? timedOut(one) : one));
   const of = (kind: RecipientOutcome["kind"]) => fates.filter((one) => one.kind === kind);
-  const unknown = receipt.kind === "lost" && receipt.unknown;
-  return { delivered: of("delivered"), deferred: of("deferred"), failed: of("failed"), unknown };
+  return { delivered: of("delivered"), deferred: of("deferred"), failed: of("failed") };
 }
 
 /** Somebody waits: the envelope then has those alone, and remembers the others that never got it. */
@@ -80,7 +81,7 @@ async function putOff(
   at: Stations,
   retrying: Retrying,
   subject: { readonly lease: Lease; readonly ended: Ended },
-  { delivered, deferred, failed, unknown }: Fates,
+  { delivered, deferred, failed, unknown }: Fates & { readonly unknown: boolean },
 ): Promise<void> {
   const { lease } = subject;
   const state = retryStateOf(lease.envelope);
@@ -114,10 +115,18 @@ function outcomeOf(
 
 /** Not a word about the message: the smarthost wants a password or encryption first (RFC 4954 6, RFC 3207 4). */
 function siteTrouble(receipt: Receipt): Trouble | null {
-  if (receipt.kind !== "refused" || receipt.reply.code !== 530) return null;
-  const { step, reply, rejected } = receipt;
-  if (step === "rcpt" && rejected.some((one) => one.reply.code !== 530)) return null;
+  if (receipt.kind !== "refused" && receipt.kind !== "lost") return null;
+  const { rejected = [] } = receipt;
+  const reply = receipt.kind === "refused" ? receipt.reply : rejected[0]?.reply;
+  if (reply?.code !== 530 || isUnknown(receipt)) return null;
+  const isOfRecipients = receipt.kind === "lost" || receipt.step === "rcpt";
+  if (isOfRecipients && rejected.some((one) => one.reply.code !== 530)) return null;
   return { kind: "authentication", connected: true, why: reply.text, reply };
+}
+
+/** Nobody knows whether the smarthost took it. */
+function isUnknown(receipt: Receipt): boolean {
+  return receipt.kind === "lost" && receipt.unknown;
 }
 
 /** A message that nobody can be asked about any more: its smarthost has been in trouble for all its time. */

@@ -44,13 +44,13 @@ export async function conclude(
   switch (outcome.kind) {
     case "delivered":
       if (tellsRelayed(at, given)) {
-        await tellRelayed(at, subject, concerned(outcome, given.receipt, lease.envelope.toRemote));
+        await tellRelayed(at, subject, concerned(at, given, lease.envelope.toRemote));
       }
       await lease.complete();
       at.journal.tell({ kind: "message.delivered", id, delivery });
       break;
     case "failed":
-      await tellSender(at, subject, concerned(outcome, given.receipt));
+      await tellSender(at, subject, concerned(at, given, outcome.reason.recipients));
       if (at.retrying === null) await lease.fail(outcome.reason);
       else await setAsideAll(at.retrying, lease, outcome.reason);
       at.journal.tell({ kind: "message.failed", id, delivery });
@@ -64,14 +64,13 @@ export async function conclude(
   return { kind: "over", outcome, next };
 }
 
-/** Whom it concerns, with the smarthost's words for each, or ours. */
+/** Those whom it concerns, with the smarthost's words for each, or ours. */
 function concerned(
-  outcome: Exclude<SettledOutcome, { kind: "queued" }>,
-  receipt: Receipt | undefined,
-  to: readonly string[] = [],
+  { recipients: forwardTo }: Stations,
+  { outcome, receipt }: { readonly outcome: SettledOutcome; readonly receipt?: Receipt },
+  recipients: readonly string[],
 ): Pick<RecipientOutcome, "recipient" | "reply" | "step">[] {
-  const recipients = outcome.kind === "failed" ? outcome.reason.recipients : to;
-  if (receipt !== undefined) return settleEach(receipt, recipients);
+  if (receipt !== undefined) return settleEach(receipt, recipients, forwardTo);
   const text = outcome.kind === "failed" ? outcome.reason.text : "";
   return recipients.map((recipient) => ({ recipient, reply: { code: 0, text }, step: null }));
 }

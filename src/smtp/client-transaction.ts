@@ -132,7 +132,7 @@ export class Transaction implements Conversation {
       // try again would meet the same refusal and hold up all that waits behind this message.
       this.#receipt = this.#refused("content", reply, true);
     } else {
-      this.#receipt = { kind: "lost", trouble, unknown: ended };
+      this.#receipt = this.#lost(trouble, ended);
     }
   }
 
@@ -158,7 +158,7 @@ export class Transaction implements Conversation {
 
   readonly #stalled = (): Step => {
     const trouble = connectionTrouble(NO_ANSWER);
-    return this.#finish({ kind: "lost", trouble, unknown: false }, true);
+    return this.#finish(this.#lost(trouble, false), true);
   };
 
   #nextRecipient(): Step {
@@ -255,8 +255,12 @@ export class Transaction implements Conversation {
 
   #fatal(reply: Reply, unknown: boolean): Step {
     // What has been refused stays refused: the message would meet the same again.
-    const receipt = this.refusal ?? { kind: "lost", trouble: unexpected(reply), unknown };
-    return this.#finish(receipt, true);
+    return this.#finish(this.refusal ?? this.#lost(unexpected(reply), unknown), true);
+  }
+
+  #lost(trouble: Trouble, unknown: boolean): Receipt {
+    const rejected = this.#rejected;
+    return { kind: "lost", trouble, unknown, ...(rejected.length === 0 ? {} : { rejected }) };
   }
 
   #finish(receipt: Receipt, close: boolean): Step {

@@ -2,20 +2,61 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Reply } from "../../src/core/reply.ts";
 import { settleEach } from "../../src/core/settle-each.ts";
-import type { Receipt } from "../../src/core/transport.ts";
+import type { Receipt, RejectedRecipient, Trouble } from "../../src/core/transport.ts";
 
-function lost(reply: Reply | null): Receipt {
-  const why = "smtp error: unexpected response: ok";
+const nobody = { code: 550, text: "5.1.1 nobody" };
+const later = { code: 451, text: "4.3.2 come back" };
+const bye = { code: 421, text: "bye" };
+
+function lost(reply: Reply, rejected?: readonly RejectedRecipient[]): Receipt {
+  const why = `smtp error: unexpected response: ${reply.text}`;
+  const trouble: Trouble = { kind: "connection", connected: true, why, reply };
   return {
     kind: "lost",
-    trouble: { kind: "connection", connected: true, why, reply },
+    trouble,
     unknown: false,
+    ...(rejected === undefined ? {} : { rejected }),
   };
 }
 
 test("settleEach() tells nobody of a reply that was no refusal", () => {
-  const [one] = settleEach(lost({ code: 250, text: "ok" }), ["a@b"]);
+  const [one] = settleEach(lost({ code: 250, text: "ok" }), ["a@b"], "some");
   assert.deepEqual(one?.reply, { code: 0, text: "smtp error: unexpected response: ok" });
-  const [other] = settleEach(lost({ code: 421, text: "bye" }), ["a@b"]);
-  assert.deepEqual(other?.reply, { code: 421, text: "bye" });
+  const [other] = settleEach(lost(bye), ["a@b"], "some");
+  assert.deepEqual(other?.reply, bye);
+});
+
+test("settleEach() keeps what was refused before the connection was lost, and puts off the others", () => {
+  const rejected = [
+    { recipient: "a@b", reply: nobody },
+    { recipient: "c@d", reply: later },
+    { recipient: "e@f", reply: { code: 552, text: "5.5.3 too many recipients" } },
+  ];
+  const settled = settleEach(lost(bye, rejected), ["a@b", "c@d", "e@f", "g@h"], "some");
+  assert.deepEqual(
+    settled.map(({ recipient, kind, reply, step }) => [recipient, kind, reply.code, step]),
+    [
+      ["a@b", "failed", 550, "rcpt"],
+      ["c@d", "deferred", 451, "rcpt"],
+      ["e@f", "deferred", 552, "rcpt"],
+      ["g@h", "deferred", 421, null],
+    ],
+  );
+});
+
+test("settleEach() of a message for all or none fails for all when one was refused before the connection was lost", () => {
+  const rejected = [{ recipient: "a@b", reply: nobody }];
+  const [one, other] = settleEach(lost(bye, rejected), ["a@b", "c@d"], "all");
+  assert.deepEqual([one?.kind, one?.reply], ["failed", nobody]);
+  const text = "not sent, since another recipient was refused: 5.1.1 nobody";
+  assert.deepEqual([other?.kind, other?.reply], ["failed", { code: 0, text }]);
+});
+
+test("settleEach() of a message for all or none puts off all while none was refused for good", () => {
+  const rejected = [{ recipient: "a@b", reply: later }];
+  const settled = settleEach(lost(bye, rejected), ["a@b", "c@d"], "all");
+  assert.deepEqual(
+    settled.map(({ kind }) => kind),
+    ["deferred", "deferred"],
+  );
 });

@@ -27,7 +27,7 @@ test("settleEach() looks at each refusal a few times, however many there are", (
   const accepted = { kind: "accepted", reply: { code: 250, text: "ok" }, rejected } as const;
   const refused = { kind: "refused", step: "rcpt", reply: permanent, rejected } as const;
   for (const receipt of [accepted, { ...refused, ended: false }]) {
-    assert.ok(settleEach(receipt, recipients).every(({ kind }) => kind === "failed"));
+    assert.ok(settleEach(receipt, recipients, "some").every(({ kind }) => kind === "failed"));
   }
   assert.ok(reads() <= A_FEW * MANY, `${reads()} reads`);
 });
@@ -36,7 +36,7 @@ test("settleEach() goes by the first refusal of a recipient that was said twice"
   const later = { code: 451, text: "later" };
   const rejected = [...refusing(["a@x.test"]), { recipient: "a@x.test", reply: later }];
   const receipt = { kind: "accepted", reply: { code: 250, text: "ok" }, rejected } as const;
-  const outcomes = settleEach(receipt, ["a@x.test", "a@x.test"]);
+  const outcomes = settleEach(receipt, ["a@x.test", "a@x.test"], "some");
   assert.deepEqual(
     outcomes.map(({ reply }) => reply),
     [permanent, permanent],

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assertNever } from "../../src/core/assert-never.ts";
 import type { Envelope } from "../../src/core/envelope.ts";
-import type { Receipt } from "../../src/core/transport.ts";
+import type { Receipt, RejectedRecipient } from "../../src/core/transport.ts";
 import { aMessage, clientDefaults, contentOf, testClient } from "../support/client-under-test.ts";
 import { type PeerConnection, SmtpPeer } from "../support/smtp-peer.ts";
 
@@ -82,20 +82,25 @@ function describe(receipt: Receipt): string {
     case "lost": {
       const { trouble, unknown } = receipt;
       const code = trouble.reply === null ? "" : ` ${trouble.reply.code}`;
-      return `lost ${trouble.kind} "${trouble.why}"${code}${unknown ? " unknown" : ""}`;
+      const list = listOf(receipt.rejected ?? []);
+      return `lost ${trouble.kind} "${trouble.why}"${code}${list}${unknown ? " unknown" : ""}`;
     }
     case "accepted":
     case "refused": {
       const { kind, reply, rejected } = receipt;
       const step = kind === "refused" ? ` ${receipt.step}` : "";
-      const list = rejected.map((one) => ` ${one.recipient} ${one.reply.code}`).join("");
       const ended = kind === "refused" && receipt.ended ? " ended" : "";
       const text = JSON.stringify(reply.text);
-      return `${kind}${step} ${reply.code} ${text}${list && ` rejected${list}`}${ended}`;
+      return `${kind}${step} ${reply.code} ${text}${listOf(rejected)}${ended}`;
     }
     default:
       return assertNever(receipt);
   }
+}
+
+function listOf(rejected: readonly RejectedRecipient[]): string {
+  const list = rejected.map((one) => ` ${one.recipient} ${one.reply.code}`).join("");
+  return list && ` rejected${list}`;
 }
 
 const parseText = (json: string): string => String(JSON.parse(json));
