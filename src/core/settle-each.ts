@@ -14,12 +14,13 @@ export interface RecipientOutcome {
   readonly step: "mail" | "rcpt" | "data" | "content" | null;
 }
 
-/** One outcome for each recipient, in their order. `forwardTo`: whether the message is for all of them or for none. */
+/** One outcome for each recipient, in their order; one for who is named twice. `forwardTo`: whether the message is for all of them or for none. */
 export function settleEach(
   receipt: Receipt,
-  recipients: readonly string[],
+  named: readonly string[],
   forwardTo: "all" | "some",
 ): RecipientOutcome[] {
+  const recipients = [...new Set(named)];
   switch (receipt.kind) {
     case "accepted": {
       const refusals = byRecipient(receipt.rejected);

@@ -93,13 +93,17 @@ async function report(
   if (at.reporter === null || lease.envelope.from === "") return;
   const lastAttempt = Math.floor(at.clock.now() / 1000);
   const { smarthost } = ended.attempt;
+  // Who is named twice is told of once.
+  const concerned = new Map(what.concerned.map((one) => [one.recipient, one])).values();
   try {
     await at.reporter.report({
       action: what.action,
       retriedUntil: what.retriedUntil,
       envelope: lease.envelope,
       content: async () => await contentOf(lease),
-      recipients: what.concerned.map((one) => recipientReport(one, smarthost.address, lastAttempt)),
+      recipients: Array.from(concerned, (one) =>
+        recipientReport(one, smarthost.address, lastAttempt),
+      ),
       arrived: (await arrivedAt(lease)) ?? lastAttempt,
     });
   } catch (error) {

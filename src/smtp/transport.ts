@@ -148,10 +148,12 @@ class SmtpTransport implements Transport {
     if (why !== null) return why;
     for (const objection of found) this.#warnOnce(objection.why);
     const host = this.#skills.of(live.to.address);
+    // Who is named twice is asked for once: two answers for one address could differ.
+    const toRemote = [...new Set(envelope.toRemote)];
     return new Transaction({
       mail: mailCommand(envelope, terms),
-      recipients: envelope.toRemote,
-      rcpt: rcptCommands(envelope, live.extensions),
+      recipients: toRemote,
+      rcpt: rcptCommands({ ...envelope, toRemote }, live.extensions),
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
       pipelining: this.#pipelines(live),

@@ -60,3 +60,21 @@ test("settleEach() of a message for all or none puts off all while none was refu
     ["deferred", "deferred"],
   );
 });
+
+test("settleEach() has one outcome for who is named twice", () => {
+  const accepted: Receipt = {
+    kind: "accepted",
+    reply: { code: 250, text: "ok" },
+    rejected: [{ recipient: "a@b", reply: later }],
+  };
+  assert.deepEqual(
+    settleEach(accepted, ["a@b", "c@d", "a@b"], "some").map(({ recipient, kind }) => [
+      recipient,
+      kind,
+    ]),
+    [
+      ["a@b", "deferred"],
+      ["c@d", "delivered"],
+    ],
+  );
+});

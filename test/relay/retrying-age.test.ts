@@ -183,3 +183,22 @@ test("the warning to a sender, and the end, do not wait for the next attempt", a
   await run(at, async () => refusing);
   assert.equal(store.kept.get(id)?.state, "bad");
 });
+
+test("who is named twice is reported once when mail expires, whatever was the matter", async () => {
+  const away = new ScriptedTransport(
+    () => accepted,
+    () => cannotConnect,
+  );
+  for (const transport of [always(refuses(temporary)), away]) {
+    const { at, store, pass, reports } = house();
+    const id = store.put({ toRemote: ["a@x.test", "b@x.test", "a@x.test"] });
+    await run(at, async () => transport);
+    pass(5 * DAY + MINUTE);
+    await run(at, async () => transport);
+    assert.equal(store.kept.get(id)?.state, "bad");
+    assert.deepEqual(
+      reports.map(({ recipients }) => recipients.map(({ recipient }) => recipient)),
+      [["a@x.test", "b@x.test"]],
+    );
+  }
+});
