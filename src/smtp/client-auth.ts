@@ -14,6 +14,7 @@ export class Authentication {
   #index = 0;
   #rounds = 0;
   #initialDue = false;
+  #cancelled = false;
 
   accepted: SaslClient | null = null;
   /** Why it ended without success. */
@@ -29,6 +30,7 @@ export class Authentication {
     const attempt = this.#attempts[this.#index];
     if (attempt === undefined) return null;
     this.#rounds = 0;
+    this.#cancelled = false;
     const { mechanism, initial } = attempt;
     const encoded = initial === null ? null : initial.toString("base64") || "=";
     this.#initialDue = encoded !== null && encoded.length > INITIAL_LIMIT;
@@ -42,28 +44,32 @@ export class Authentication {
   reply(reply: Reply): Step | null {
     const attempt = this.#attempts[this.#index];
     if (attempt === undefined) return null;
+    // RFC 4954 4: what we have broken off is refused with 501. Nobody was authenticated by it.
+    if (this.#cancelled && !isRefusal(reply)) return this.#outOfStep(reply);
     if (reply.code === 334) return this.#answer(attempt, reply);
     if (reply.code === 235) {
       this.accepted = attempt;
       return null;
     }
-    if (!isRefusal(reply)) {
-      this.trouble = unexpected(reply);
-      return null;
-    }
+    if (!isRefusal(reply)) return this.#outOfStep(reply);
     return this.#refused(attempt, reply);
   }
 
   #answer(attempt: SaslClient, reply: Reply): Step | null {
     this.#rounds += 1;
-    if (this.#rounds > ROUNDS) {
-      this.trouble = unexpected(reply);
-      return null;
-    }
+    if (this.#rounds > ROUNDS) return this.#outOfStep(reply);
     const challenge = decodeBase64(reply.text);
     const response = challenge === null ? null : this.#response(attempt, challenge);
-    if (response === null) return whisper("*", "*");
+    if (response === null) {
+      this.#cancelled = true;
+      return whisper("*", "*");
+    }
     return whisper(response.toString("base64"), "[response not logged]");
+  }
+
+  #outOfStep(reply: Reply): null {
+    this.trouble = unexpected(reply);
+    return null;
   }
 
   #response(attempt: SaslClient, challenge: Buffer): Buffer | null {

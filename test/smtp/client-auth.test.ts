@@ -221,3 +221,20 @@ test("MAIL says AUTH=<> for --anonymous=client", async () => {
     "MAIL FROM:<a@b> AUTH=<>",
   );
 });
+
+test("AUTH that was cancelled has authenticated nobody, whatever the smarthost says", async () => {
+  for (const reply of ["235 ok", "334 UGFzc3dvcmQ6"]) {
+    await using peer = await SmtpPeer.listen(async (connection) => {
+      await connection.greet("AUTH PLAIN");
+      await connection.answer(/^AUTH PLAIN /, "334");
+      await connection.answer("*", reply);
+      await connection.gone();
+      assert.doesNotMatch(connection.rest, /MAIL/);
+    });
+    await using client = testClient({ plan: tries(plain) });
+    const receipt = await client.deliver(peer.address, aMessage);
+    assert.equal(receipt.kind === "lost" && receipt.trouble.kind, "connection");
+    await client.transport.quit();
+    await peer.done();
+  }
+});
