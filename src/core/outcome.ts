@@ -91,8 +91,9 @@ function refused(
   return { kind: "failed", reason: { text, code: reply.code, recipients }, trouble, reply };
 }
 
-/** A permanent refusal outranks a temporary one. */
+/** A permanent refusal outranks a temporary one; ours (code 0) is permanent. */
 function worst(replies: readonly Reply[]): Reply {
-  const permanent = replies.find((reply) => reply.code >= 500);
+  const permanent =
+    replies.find(({ code }) => code >= 500) ?? replies.find(({ code }) => code === 0);
   return permanent ?? replies[0] ?? { code: 550, text: "one or more recipients rejected" };
 }

@@ -105,7 +105,8 @@ function byRecipient(
   const found = new Map<string, RecipientOutcome>();
   for (const { recipient, reply } of refusals) {
     if (found.has(recipient)) continue;
-    found.set(recipient, { recipient, kind: verdict(reply), reply, step: "rcpt" });
+    const step = reply.code === 0 ? null : "rcpt";
+    found.set(recipient, { recipient, kind: verdict(reply), reply, step });
   }
   return found;
 }
@@ -118,6 +119,7 @@ function beyondMany(outcome: RecipientOutcome | null): RecipientOutcome | null {
   return { ...outcome, kind: "deferred" };
 }
 
+/** What we say ourselves (code 0) will be the same the next time. */
 function verdict({ code }: Reply): "deferred" | "failed" {
-  return code < 500 ? "deferred" : "failed";
+  return code > 0 && code < 500 ? "deferred" : "failed";
 }

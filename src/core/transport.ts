@@ -88,5 +88,6 @@ export type Receipt =
 
 export interface RejectedRecipient {
   readonly recipient: string;
+  /** The smarthost's words; code 0 for ours, who cannot be named to any: that is for good. */
   readonly reply: Reply;
 }

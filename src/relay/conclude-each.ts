@@ -116,11 +116,11 @@ function outcomeOf(
 /** Not a word about the message: the smarthost wants a password or encryption first (RFC 4954 6, RFC 3207 4). */
 function siteTrouble(receipt: Receipt): Trouble | null {
   if (receipt.kind !== "refused" && receipt.kind !== "lost") return null;
-  const { rejected = [] } = receipt;
-  const reply = receipt.kind === "refused" ? receipt.reply : rejected[0]?.reply;
+  const said = (receipt.rejected ?? []).filter(({ reply }) => reply.code !== 0);
+  const reply = receipt.kind === "refused" ? receipt.reply : said[0]?.reply;
   if (reply?.code !== 530 || isUnknown(receipt)) return null;
   const isOfRecipients = receipt.kind === "lost" || receipt.step === "rcpt";
-  if (isOfRecipients && rejected.some((one) => one.reply.code !== 530)) return null;
+  if (isOfRecipients && said.some((one) => one.reply.code !== 530)) return null;
   return { kind: "authentication", connected: true, why: reply.text, reply };
 }
 

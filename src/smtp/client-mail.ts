@@ -3,6 +3,7 @@ import type { ClientSmtpWords } from "../core/config.ts";
 import { dsnOf } from "../core/dsn.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { decodeXtext, encodeXtext } from "../core/xtext.ts";
+import { fitsPath, namable, unnamable } from "./client-path.ts";
 import type { Extensions } from "./client-protocol.ts";
 
 export interface MailTerms {
@@ -18,10 +19,15 @@ const NO_UTF8 = "cannot send utf8 message to non-smtputf8 server";
 const NO_8BIT = "cannot send 8-bit message to 7-bit server";
 const NO_CHUNKING = "cannot send binarymime message to a non-chunking server";
 
-/** Why the message must not be sent to any smarthost; null when it may be. Source: R11. */
-export function unsendable({ from, toRemote }: Envelope): string | null {
+/**
+ * Why the message must not be sent to any smarthost; null when it may be, to some of its recipients at
+ * least where it need not be for all of them. Source: R11.
+ */
+export function unsendable({ from, toRemote }: Envelope, forwardTo: "all" | "some"): string | null {
   if (toRemote.length === 0) return "no remote recipients";
-  if (isSafe(from) && toRemote.every((one) => one !== "" && isSafe(one))) return null;
+  const enough =
+    forwardTo === "all" ? unnamable(toRemote).length === 0 : namable(toRemote).length > 0;
+  if (fitsPath(from) && enough) return null;
   return "cannot send message with an invalid address in its envelope";
 }
 
@@ -98,14 +104,3 @@ function needsUtf8({ utf8Mailboxes, from, toRemote }: Envelope): boolean {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is meant, all of it.
 const isAscii = (address: string): boolean => /^[\x00-\x7f]*$/.test(address);
-
-/**
- * Can stand between "<" and ">" without ending the path or the line: no control character at all,
- * and no space, "<" or ">" outside a quoted string. Whoever wrote the envelope file, no command
- * and no parameter gets smuggled through an address.
- */
-function isSafe(address: string): boolean {
-  if (/^[\w.+@-]*$/.test(address)) return true;
-  if (/[\p{Cc}\u2028\u2029]/u.test(address)) return false;
-  return !/[\s<>"]/.test(address.replace(/"(?:[^"\\]|\\.)*"/g, ""));
-}

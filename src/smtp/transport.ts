@@ -17,6 +17,7 @@ import {
   rcptCommands,
   unsendable,
 } from "./client-mail.ts";
+import { namable, unnamable } from "./client-path.ts";
 import { connectionTrouble } from "./client-protocol.ts";
 import { HostSkills } from "./client-skills.ts";
 import { type ClientTlsFiles, openClientTls } from "./client-tls.ts";
@@ -90,6 +91,16 @@ class SmtpTransport implements Transport {
   }
 
   async send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt | null> {
+    const receipt = await this.#send(envelope, content, signal);
+    if (receipt === null || receipt.kind === "unsendable") return receipt;
+    const refused = unnamable(envelope.toRemote);
+    if (refused.length === 0) return receipt;
+    const named = refused.map(({ recipient }) => `<${recipient}>`).join(", ");
+    this.#warn(`cannot send to invalid address ${named}`);
+    return { ...receipt, rejected: [...(receipt.rejected ?? []), ...refused] };
+  }
+
+  async #send(envelope: Envelope, content: Content, signal: AbortSignal): Promise<Receipt | null> {
     const live = this.#live;
     if (live === null) {
       return { kind: "lost", trouble: connectionTrouble("peer disconnected"), unknown: false };
@@ -108,7 +119,7 @@ class SmtpTransport implements Transport {
     if (!wasIdle && !gaveUp) return transaction.refusal ?? receipt;
     const trouble = await this.prepare(live.to, signal);
     if (trouble !== null) return { kind: "lost", trouble, unknown: false };
-    return await this.send(envelope, content, signal);
+    return await this.#send(envelope, content, signal);
   }
 
   async quit(): Promise<void> {
@@ -135,8 +146,10 @@ class SmtpTransport implements Transport {
     return await live.dialogue.hold(transaction, { content, budgetMs, overdue, signal });
   }
 
-  #transaction(live: Live, envelope: Envelope): Transaction | string {
+  #transaction(live: Live, whole: Envelope): Transaction | string {
     const { config, recipients } = this.#terms;
+    // Who is named twice is asked for once: two answers for one address could differ.
+    const envelope = { ...whole, toRemote: namable(whole.toRemote) };
     const terms: MailTerms = {
       extensions: live.extensions,
       account: live.account,
@@ -144,16 +157,14 @@ class SmtpTransport implements Transport {
       words: config.smtp,
     };
     const found = objections(envelope, terms);
-    const why = unsendable(envelope) ?? found.find(({ strict }) => strict)?.why ?? null;
+    const why = unsendable(whole, recipients) ?? found.find(({ strict }) => strict)?.why ?? null;
     if (why !== null) return why;
     for (const objection of found) this.#warnOnce(objection.why);
     const host = this.#skills.of(live.to.address);
-    // Who is named twice is asked for once: two answers for one address could differ.
-    const toRemote = [...new Set(envelope.toRemote)];
     return new Transaction({
       mail: mailCommand(envelope, terms),
-      recipients: toRemote,
-      rcpt: rcptCommands({ ...envelope, toRemote }, live.extensions),
+      recipients: envelope.toRemote,
+      rcpt: rcptCommands(envelope, live.extensions),
       forwardTo: recipients,
       framing: framing(envelope, live.extensions),
       pipelining: this.#pipelines(live),
@@ -189,6 +200,10 @@ class SmtpTransport implements Transport {
   #warnOnce(text: string): void {
     if (this.#warned.has(text)) return;
     this.#warned.add(text);
+    this.#warn(text);
+  }
+
+  #warn(text: string): void {
     this.#terms.journal.tell({ kind: "note", level: "warning", detail: false, text });
   }
 }

@@ -78,3 +78,13 @@ test("settleEach() has one outcome for who is named twice", () => {
     ],
   );
 });
+
+test("settleEach() fails for good, without a step, who was refused by us", () => {
+  const ours = { code: 0, text: "5.1.3 cannot send to an invalid address" };
+  const rejected = [{ recipient: "a b", reply: ours }];
+  const accepted: Receipt = { kind: "accepted", reply: { code: 250, text: "ok" }, rejected };
+  for (const receipt of [accepted, lost(bye, rejected)]) {
+    const [one] = settleEach(receipt, ["a b", "c@d"], "some");
+    assert.deepEqual(one, { recipient: "a b", kind: "failed", reply: ours, step: null });
+  }
+});
