@@ -89,8 +89,10 @@ export class PopSession implements Connection {
     else this.#end(why);
   }
 
+  /** Ends the session as soon as the command in hand is done; a handshake is none. */
   drain(): void {
     if (this.#over) this.#partSoon();
+    else if (this.#patience.handshaking) this.destroy();
     else this.#dialogue.drain();
   }
 

@@ -101,11 +101,11 @@ export class Session {
     else this.#finishAfter("421 4.4.2 timed out", why);
   }
 
-  /** Ends the session as soon as no message is in hand. */
+  /** Ends the session as soon as no message is in hand; at the gate and in a handshake there is none. */
   drain(): void {
     if (this.#over) this.#partSoon();
-    else if (this.#atGate === null) this.#dialogue.drain();
-    else this.destroy();
+    else if (this.#atGate !== null || this.#patience.handshaking) this.destroy();
+    else this.#dialogue.drain();
   }
 
   /** Ends at once. */

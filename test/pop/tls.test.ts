@@ -5,6 +5,7 @@ import { connect as connectTls } from "node:tls";
 import type { ServerTls } from "../../src/core/config.ts";
 import { present } from "../support/peer.ts";
 import { answers, type TestPop, testPop, untilDot } from "../support/pop-server.ts";
+import { RawClient } from "../support/raw-smtp-client.ts";
 import { makeTestCa } from "../support/test-ca.ts";
 
 const skip = present("openssl");
@@ -119,6 +120,21 @@ test("with TLS required nobody logs in without it", { skip }, async () => {
     await client.startTls();
     assert.deepEqual(await answers(client, apop), ["+OK"]);
   });
+});
+
+test("drain does not wait for a handshake", { skip }, async () => {
+  for (const mode of ["starttls", "implicit"] as const) {
+    await withTls({ mode }, async (pop) => {
+      await using client = await RawClient.connect(pop.address);
+      await pop.told(({ kind }) => kind === "session.opened");
+      if (mode === "starttls") {
+        await client.line();
+        assert.deepEqual(await answers(client, "STLS"), ["+OK"]);
+      }
+      await pop.server.drain(new AbortController().signal);
+      assert.equal(await client.rest(), "");
+    });
+  }
 });
 
 test("without TLS there is no STLS", async () => {

@@ -18,6 +18,8 @@ const starttls: ServerTls = {
   versions: { min: null, max: null },
 };
 
+const never = new AbortController().signal;
+
 /** EHLO and STARTTLS up to the handshake. */
 async function readyForTls(listening: TestListener): Promise<RawClient> {
   const client = await RawClient.connect(listening.address);
@@ -199,6 +201,29 @@ test("a handshake that does not come ends the session", async () => {
   await clock.advance(41);
   assert.equal(await client.line(), "<<EOF>>");
   await listening.event("tls.failed");
+});
+
+test("drain() does not wait for a handshake", async () => {
+  using ca = makeTestCa();
+  const certificate = [ca.issue("localhost").combined];
+  await using listening = await testListener({ config: { tls: { ...starttls, certificate } } });
+  await using client = await readyForTls(listening);
+  await listening.listener.drain(never);
+  assert.equal(await client.rest(), "");
+  const closed = await listening.event("session.closed");
+  assert.equal("why" in closed ? closed.why : "", "shutting down");
+});
+
+test("drain() does not wait for a client that is silent on an implicit TLS port", async () => {
+  using ca = makeTestCa();
+  const certificate = [ca.issue("localhost").combined];
+  await using listening = await testListener({
+    config: { tls: { ...starttls, mode: "implicit", certificate } },
+  });
+  await using client = await RawClient.connect(listening.address);
+  await listening.event("session.opened");
+  await listening.listener.drain(never);
+  assert.equal(await client.rest(), "");
 });
 
 test("a TLS client on a plain port is told of in the log", async () => {
