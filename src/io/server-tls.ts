@@ -148,7 +148,10 @@ export function secure(socket: Socket, keys: ServerKeys): Promise<Secured> {
     });
     encrypted.once("_tlsError", (error: Error) => reject(new Error(detail(error))));
     encrypted.once("error", (error: Error) => reject(new Error(detail(error))));
-    encrypted.once("close", () => reject(new Error("connection closed")));
+    // The socket may stay half open: a client that goes away in the middle is an end and no close.
+    for (const event of ["end", "close"]) {
+      encrypted.once(event, () => reject(new Error("connection closed")));
+    }
   });
 }
 

@@ -145,7 +145,7 @@ export class PopSession implements Connection {
   }
 
   #handshakeFailed(detail: string): void {
-    const why = `tls error: SSL_accept(): [${detail}]`;
+    const why = `SSL_accept(): [${detail}]`;
     if (!this.#over) this.#house.journal.tell({ kind: "tls.failed", peer: this.#peer, why });
     this.#cut("peer disconnected: ssl accept");
   }

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { connect as connectTls } from "node:tls";
+import type { Clock } from "../../src/core/clock.ts";
 import type { ServerTls } from "../../src/core/config.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import { present } from "../support/peer.ts";
 import { answers, type TestPop, testPop, untilDot } from "../support/pop-server.ts";
 import { RawClient } from "../support/raw-smtp-client.ts";
@@ -12,6 +14,7 @@ const skip = present("openssl");
 
 async function withTls(
   changes: Partial<ServerTls>,
+  clock: Clock,
   use: (pop: TestPop) => Promise<void>,
 ): Promise<void> {
   using ca = makeTestCa();
@@ -23,14 +26,14 @@ async function withTls(
     versions: { min: null, max: null },
     ...changes,
   };
-  await using pop = await testPop({ config: { tls } });
+  await using pop = await testPop({ config: { tls }, clock });
   await use(pop);
 }
 
 const NEEDS_TLS = "-ERR must use STLS before authentication";
 
 test("STLS: one +OK, and everything said before it is forgotten", { skip }, async () => {
-  await withTls({}, async (pop) => {
+  await withTls({}, systemClock, async (pop) => {
     const { client } = await pop.connect();
     await using _ = client;
     client.send("CAPA\r\n");
@@ -86,7 +89,7 @@ test("commands sent in clear behind STLS are never answered, halves included", {
   skip,
 }, async () => {
   for (const smuggled of ["USER me\r\nPASS secret\r\nDELE 1\r\n", "NO"]) {
-    await withTls({}, async (pop) => {
+    await withTls({}, systemClock, async (pop) => {
       const { client } = await pop.connect();
       await using _ = client;
       client.send(`STLS\r\n${smuggled}`);
@@ -102,7 +105,7 @@ test("commands sent in clear behind STLS are never answered, halves included", {
 });
 
 test("with TLS required nobody logs in without it", { skip }, async () => {
-  await withTls({ required: true }, async (pop) => {
+  await withTls({ required: true }, systemClock, async (pop) => {
     const { client, greeting } = await pop.connect();
     await using _ = client;
     const challenge = /<.*>/.exec(greeting)?.[0] ?? "";
@@ -122,9 +125,23 @@ test("with TLS required nobody logs in without it", { skip }, async () => {
   });
 });
 
+test("a client that closes its side in the middle of a handshake is gone", { skip }, async () => {
+  // With a clock that stands still, no patience ever ends.
+  const clock = { ...systemClock, monotonic: () => 0 };
+  await withTls({ mode: "implicit" }, clock, async (pop) => {
+    await using client = await RawClient.connect(pop.address);
+    client.half();
+    assert.equal(await client.rest(), "");
+    const failed = await pop.told(({ kind }) => kind === "tls.failed");
+    assert.equal("why" in failed ? failed.why : "", "SSL_accept(): [connection closed]");
+    const closed = await pop.told(({ kind }) => kind === "session.closed");
+    assert.equal("why" in closed ? closed.why : "", "peer disconnected: ssl accept");
+  });
+});
+
 test("drain does not wait for a handshake", { skip }, async () => {
   for (const mode of ["starttls", "implicit"] as const) {
-    await withTls({ mode }, async (pop) => {
+    await withTls({ mode }, systemClock, async (pop) => {
       await using client = await RawClient.connect(pop.address);
       await pop.told(({ kind }) => kind === "session.opened");
       if (mode === "starttls") {
@@ -145,7 +162,7 @@ test("without TLS there is no STLS", async () => {
 });
 
 test("implicit TLS: the handshake, then the greeting", { skip }, async () => {
-  await withTls({ mode: "implicit" }, async (pop) => {
+  await withTls({ mode: "implicit" }, systemClock, async (pop) => {
     const socket = connectTls({ port: pop.port, host: "127.0.0.1", rejectUnauthorized: false });
     let text = "";
     socket.on("data", (chunk: Buffer) => {
@@ -163,7 +180,7 @@ test("implicit TLS: the handshake, then the greeting", { skip }, async () => {
 });
 
 test("a handshake that fails is told, and ends the session", { skip }, async () => {
-  await withTls({}, async (pop) => {
+  await withTls({}, systemClock, async (pop) => {
     const { client } = await pop.connect();
     await using _ = client;
     await answers(client, "STLS");

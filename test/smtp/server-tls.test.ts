@@ -203,6 +203,23 @@ test("a handshake that does not come ends the session", async () => {
   await listening.event("tls.failed");
 });
 
+test("a client that closes its side in the middle of a handshake is gone", async () => {
+  using ca = makeTestCa();
+  const certificate = [ca.issue("localhost").combined];
+  // Its clock stands still: no patience ends.
+  await using listening = await testListener({
+    clock: new ManualClock(),
+    config: { tls: { ...starttls, certificate } },
+  });
+  await using client = await readyForTls(listening);
+  client.half();
+  assert.equal(await client.rest(), "");
+  const failed = await listening.event("tls.failed");
+  assert.equal("why" in failed ? failed.why : "", "SSL_accept(): [connection closed]");
+  const closed = await listening.event("session.closed");
+  assert.equal("why" in closed ? closed.why : "", "peer disconnected: ssl accept");
+});
+
 test("drain() does not wait for a handshake", async () => {
   using ca = makeTestCa();
   const certificate = [ca.issue("localhost").combined];
