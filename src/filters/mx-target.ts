@@ -1,8 +1,8 @@
 /** What a message's routing domain asks for, before anything is looked up. Pure. Source: R9.2 "mx:". */
 import { isIPv4, isIPv6 } from "node:net";
-import { domainToASCII } from "node:url";
 import { type HostPort, parsePort } from "../core/endpoint.ts";
 import { decodeXtext } from "../core/xtext.ts";
+import { asciiDomain } from "../io/ascii-domain.ts";
 import { isDnsName } from "../io/dns-message.ts";
 
 const SMTP_PORT = 25;
@@ -31,6 +31,6 @@ function literal(text: string): string | null {
 
 /** "" stays "": recipients like "postmaster" have no domain, and so no routing domain. */
 function hostName(name: string): string | null {
-  const ascii = /^[!-~]*$/.test(name) ? name : domainToASCII(name);
-  return name === "" || isDnsName(ascii) ? ascii : null;
+  const ascii = asciiDomain(name);
+  return ascii !== null && (ascii === "" || isDnsName(ascii)) ? ascii : null;
 }

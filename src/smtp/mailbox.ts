@@ -1,5 +1,5 @@
 /** The address in MAIL and RCPT: what of it we take, and the exact words for what we refuse. */
-import { domainToASCII } from "node:url";
+import { asciiDomain } from "../io/ascii-domain.ts";
 
 export type Path =
   | {
@@ -95,8 +95,6 @@ function skipBlanks(text: string, from: number): number {
 function withAsciiDomain(address: string): string {
   if (!NON_ASCII.test(address)) return address;
   const at = address.lastIndexOf("@");
-  const domain = address.slice(at + 1);
-  if (at < 0 || !NON_ASCII.test(domain)) return address;
-  const ascii = domainToASCII(domain);
-  return ascii === "" ? address : `${address.slice(0, at + 1)}${ascii}`;
+  const ascii = at < 0 ? null : asciiDomain(address.slice(at + 1));
+  return ascii === null ? address : `${address.slice(0, at + 1)}${ascii}`;
 }

@@ -1,6 +1,6 @@
 /** Addresses for the envelope: from the command line and from header fields, checked before they go anywhere. */
 import { isUtf8 } from "node:buffer";
-import { domainToASCII } from "node:url";
+import { asciiDomain } from "../io/ascii-domain.ts";
 import { type FoundAddress, parseAddressList } from "./address-list.ts";
 
 /** Longer ones fit on no line (RFC 5322 2.1.1). Bytes. */
@@ -48,14 +48,6 @@ export function isUtf8Mailbox(address: string): boolean {
 function everyAddress(found: readonly FoundAddress[]): string[] | null {
   const addresses = found.map(envelopeAddress);
   return addresses.every((address) => address !== null) ? addresses : null;
-}
-
-function asciiDomain(domain: string): string | null {
-  if (!/[^\0-\x7f]/.test(domain)) return domain;
-  // domainToASCII reads a URL's host: it would cut at "/" and decode "%41".
-  if (/[^\w.\-\u0080-\u{10ffff}]/u.test(domain)) return null;
-  const ascii = domainToASCII(domain);
-  return /^[\w-]+(?:\.[\w-]+)*$/.test(ascii) ? ascii : null;
 }
 
 function decodeBytes(text: string): string | null {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Clock } from "../../src/core/clock.ts";
 import { parseEndpoint } from "../../src/core/endpoint.ts";
 import { type Envelope, emptyEnvelope } from "../../src/core/envelope.ts";
+import { encodeXtext } from "../../src/core/xtext.ts";
 import { type FilterResult, OK } from "../../src/filters/item.ts";
 import { mxFilter } from "../../src/filters/mx.ts";
 import { systemClock } from "../../src/io/clock.ts";
@@ -99,6 +100,13 @@ test("mxFilter() reads the routing domain as xtext, and asks for its ASCII form"
   assert.equal((await scripted("joe+40a.test", A_TEST)).address, "10.1.2.3:25");
   const { asked } = await scripted("m+C3+BCnchen.test", () => nxdomain);
   assert.deepEqual(asked, ["MX xn--mnchen-3ya.test"]);
+});
+
+test("mxFilter() makes no other domain of one that is no host name", async () => {
+  for (const domain of ["m\u00fcnchen.test/foo", "m\u00fc%41.test", "\uff11.\uff12"]) {
+    const { result } = await route(encodeXtext(domain), { params: "127.0.0.1:1" });
+    assert.equal(failed(result), `0 invalid forward-to "${encodeXtext(domain)}"`);
+  }
 });
 
 test("mxFilter() looks up no literal addresses", async () => {
