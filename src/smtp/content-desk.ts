@@ -5,6 +5,7 @@ import { describeError } from "../core/errors.ts";
 import type { Peer } from "../core/events.ts";
 import { ClientGone, type Reception, type Submission } from "../core/intake.ts";
 import type { Reply } from "../core/reply.ts";
+import { ChunkWatch } from "./chunk-watch.ts";
 import { DataReader } from "./data.ts";
 import { IncomingMessage } from "./incoming.ts";
 import type { LineReader } from "./line.ts";
@@ -47,6 +48,8 @@ export class ContentDesk {
   #message: IncomingMessage | null = null;
   /** Framing of DATA; null for BDAT. */
   #reader: DataReader | null = null;
+  /** What DATA could not hold; null for DATA itself and for BINARYMIME. */
+  #watch: ChunkWatch | null = null;
   #chunk: { readonly size: number; left: number; readonly last: boolean } | null = null;
   /** The reception at work. */
   #receipt: Promise<void> | null = null;
@@ -73,7 +76,11 @@ export class ContentDesk {
   }
 
   beginChunk(size: number, last: boolean): void {
-    this.#message ??= this.#begin();
+    if (this.#message === null) {
+      const { house, protocol } = this.#options;
+      this.#message = this.#begin();
+      this.#watch = protocol.binary ? null : new ChunkWatch(house.rules.config.bareNewlines);
+    }
     this.#chunk = { size, left: size, last };
   }
 
@@ -90,10 +97,11 @@ export class ContentDesk {
     const message = this.#message;
     if (message === null) return;
     this.#options.transcript.line("rx", "[message content not logged]");
-    const reader = this.#reader;
-    if (reader !== null) this.#options.transcript.line("rx", ".");
-    message.end(reader === null ? null : this.#judge(reader));
+    if (this.#reader !== null) this.#options.transcript.line("rx", ".");
+    const found = this.#reader ?? this.#watch;
+    message.end(found === null ? null : this.#judge(found));
     this.#reader = null;
+    this.#watch = null;
     this.#chunk = null;
     const early = this.#early;
     if (early !== null) queueMicrotask(() => this.#answer(message, early));
@@ -105,6 +113,7 @@ export class ContentDesk {
     this.#message?.fail();
     this.#message = null;
     this.#reader = null;
+    this.#watch = null;
     this.#chunk = null;
     this.#early = null;
   }
@@ -152,7 +161,11 @@ export class ContentDesk {
     if (chunk === null) return MORE;
     const count = Math.min(chunk.left, input.pending);
     let room = true;
-    if (count > 0) room = message.push(input.peek().subarray(0, count));
+    if (count > 0) {
+      const bytes = input.peek().subarray(0, count);
+      this.#watch?.push(bytes);
+      room = message.push(bytes);
+    }
     input.advance(count);
     if (message.streams) input.giveBack();
     chunk.left -= count;
@@ -210,19 +223,19 @@ export class ContentDesk {
   }
 
   /** What is wrong with the bytes of a message, or null. */
-  #judge(reader: DataReader): Reply | null {
+  #judge(found: DataReader | ChunkWatch): Reply | null {
     const { house, peer } = this.#options;
     const { bareNewlines } = house.rules.config;
-    if (reader.longestLine > LONG_LINE) {
-      this.#warn(`very long line detected: ${reader.longestLine} > ${LONG_LINE}`);
+    if (found.longestLine > LONG_LINE) {
+      this.#warn(`very long line detected: ${found.longestLine} > ${LONG_LINE}`);
     }
-    if (reader.nul) return { code: 550, text: "5.6.11 NUL in message content" };
-    if (reader.bareNewlines === 0) return null;
+    if (found.nul) return { code: 550, text: "5.6.11 NUL in message content" };
+    if (found.bareNewlines === 0) return null;
     if (bareNewlines === "reject")
       return { code: 550, text: "5.6.11 bare CR or LF in message content" };
     if (bareNewlines === "fix") {
       const from = displayAddress(peer.address, peer.port);
-      const count = `${reader.bareNewlines} stored as CRLF`;
+      const count = `${found.bareNewlines} stored as CRLF`;
       this.#warn(`bare CR or LF in message content from ${from}: ${count}`);
     }
     return null;

@@ -81,6 +81,11 @@ export class ServerProtocol {
     return this.#state === "chunks";
   }
 
+  /** True if the client has said that its content need not consist of lines (RFC 3030 3). */
+  get binary(): boolean {
+    return this.#transaction.body === "binarymime";
+  }
+
   /** A line without its CRLF. */
   command(line: Buffer): ServerStep {
     if (this.#auth.expectsResponse) return this.#auth.respond(line);
