@@ -1,7 +1,7 @@
 /** The Received line that goes in front of a message. Source: RFC 5321 4.4, E-MailRelay's form of it (R6). */
 
 export interface Trace {
-  /** What the client called itself; anything at all. */
+  /** What the client called itself; anything at all, "" for nothing: then its address is its name (RFC 5321 4.1.3). */
   readonly helo: string;
   /** IP address, or "/" for a unix socket. */
   readonly address: string;
@@ -18,7 +18,8 @@ export function receivedLine(trace: Trace): string {
   const secure = trace.cipher !== "";
   const protocol = `ESMTP${secure ? "S" : ""}${trace.authenticated ? "A" : ""}`;
   const tls = secure ? ` tls ${trace.cipher.replaceAll("-", "_").replace(/\W/g, "")}` : "";
-  const from = `${heloWord(trace.helo)} ([${trace.address}])`;
+  const address = `[${trace.address}]`;
+  const from = `${trace.helo === "" ? address : heloWord(trace.helo)} (${address})`;
   return `Received: from ${from} by ${trace.domain} with ${protocol}${tls} ; ${dateTime(trace.now)}\r\n`;
 }
 

@@ -46,7 +46,7 @@ export class ServerProtocol {
   /** 5yz answers of the verifier since the last message. */
   #refusals = 0;
   #encryption: Encryption | null = null;
-  /** What the client calls itself. */
+  /** What the client calls itself; "" when it has not said so, or not since the TLS handshake. */
   helo = "";
 
   constructor(rules: ServerRules, peer: Peer) {
@@ -119,12 +119,14 @@ export class ServerProtocol {
     return this.#throwOut("421 4.7.0 too many refused recipients", "too many refused recipients");
   }
 
-  /** The TLS handshake is done: what was said before it is forgotten (RFC 3207 4.2). */
+  /**
+   * The TLS handshake is done: what was said before it is forgotten (RFC 3207 4.2), but that there was an
+   * EHLO. A client should send another one; those that do not are heard all the same (R7.7).
+   */
   secured(encryption: Encryption): void {
     this.#encryption = encryption;
     this.#auth.reset();
-    this.#transaction.clear();
-    this.#state = "start";
+    this.#reset();
     this.helo = "";
   }
 

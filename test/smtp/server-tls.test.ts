@@ -31,6 +31,10 @@ async function readyForTls(listening: TestListener): Promise<RawClient> {
 
 async function sendOne(client: RawClient): Promise<void> {
   await client.ask("EHLO x");
+  await sendMessage(client);
+}
+
+async function sendMessage(client: RawClient): Promise<void> {
   await client.ask("MAIL FROM:<a@b>");
   await client.ask("RCPT TO:<r@x>");
   await client.ask("DATA");
@@ -74,6 +78,31 @@ test("STARTTLS: the trace, the submission and the events name the encryption", a
   const event = await listening.event("tls.established");
   assert.ok("cipher" in event);
   assert.equal(`${event.protocol} ${event.cipher}`, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+});
+
+test("STARTTLS without a new EHLO: the trace has the client's address for its name", async () => {
+  using ca = makeTestCa();
+  const certificate = [ca.issue("localhost").combined];
+  await using listening = await testListener({ config: { tls: { ...starttls, certificate } } });
+  await using client = await readyForTls(listening);
+  await client.startTls();
+  await sendMessage(client);
+  assert.match(
+    listening.messages[0]?.content ?? "",
+    /^Received: from \[127\.0\.0\.1\] \(\[127\.0\.0\.1\]\) by relay\.test\.localnet with ESMTPS /,
+  );
+});
+
+test("implicit TLS: MAIL needs an EHLO", async () => {
+  using ca = makeTestCa();
+  const certificate = [ca.issue("localhost").combined];
+  await using listening = await testListener({
+    config: { tls: { ...starttls, mode: "implicit", certificate } },
+  });
+  await using client = await RawClient.connect(listening.address);
+  await client.startTls();
+  await client.reply();
+  assert.match(await client.ask("MAIL FROM:<a@b>"), /^503 /);
 });
 
 test("implicit TLS: the handshake comes before the greeting, and STARTTLS is unknown", async () => {
