@@ -52,16 +52,22 @@ export function hasControls(text: string): boolean {
 const UNFIT = /[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]/;
 const NON_ASCII = /[^ -~]/;
 
+/** One domain of a source route: a name, or an address literal, whose colons do not end the route. */
+const HOP = /@(?:\[[^\]<>"@]*\]|[^,:<>"@[][^,:<>"@]*)/.source;
+const SOURCE_ROUTE = `${HOP}(?:,${HOP})*:`;
+
 /** Words for the refusal, or the two parts. */
 type Cut = string | { readonly raw: string; readonly rest: string };
 
 function bracketed(text: string, start: number): Cut {
   let at = start + 1;
   if (text.startsWith("@", at)) {
-    const route = /@[^,:<>"@]+(?:,@[^,:<>"@]+)*:/y;
+    const route = new RegExp(SOURCE_ROUTE, "y");
     route.lastIndex = at;
     if (!route.test(text)) return "invalid source route in mailbox name";
     at = route.lastIndex;
+    // Only "<>" itself is the null path.
+    if (text.startsWith(">", at)) return "invalid empty mailbox";
   }
   let from = at;
   if (text.startsWith('"', at)) {
