@@ -125,7 +125,7 @@ export class Login {
     const conversation = this.#conversation;
     this.#conversation = null;
     const text = line.toString("latin1");
-    if (conversation === null || text === "*") return reply("-ERR authentication cancelled");
+    if (conversation === null || text === "*") return reply(ERROR);
     const bytes = decodeBase64(text);
     if (bytes === null) return this.#failed(conversation.mechanism, "", "");
     return this.#step(conversation, conversation.next(bytes));
