@@ -2,6 +2,7 @@
  * The dialogue as a state machine without sockets: a command line goes in, what to say and do comes out.
  * Source: RFC 1939, RFC 2449, RFC 2595, RFC 5034, R15 (the texts are E-MailRelay's).
  */
+import { ShownLines } from "../auth/shown-lines.ts";
 import type { SaslVerdict } from "../core/auth.ts";
 import type { Peer } from "../core/events.ts";
 import { Login, type LoginRules } from "./login.ts";
@@ -37,6 +38,7 @@ interface Numbered {
 export class PopProtocol {
   readonly #rules: PopRules;
   readonly #login: Login;
+  readonly #shown = new ShownLines();
   /** null until somebody has logged in. */
   #messages: readonly MailMessage[] | null = null;
   /** Numbers. */
@@ -82,14 +84,9 @@ export class PopProtocol {
     return { kind: "close", text: "-ERR line too long", why: `${DONE}: line too long` };
   }
 
-  /** The line as the log may show it. */
+  /** The line as the log may show it; to be asked before `command()`, of each line or of none. */
   describe(line: Buffer): string {
-    if (this.#login.expectsResponse) return "[authentication response not logged]";
-    const { verb, argument } = parseCommand(line);
-    const [first = "", second] = argument.split(" ");
-    if (verb === "PASS") return "PASS [not logged]";
-    if (verb !== "APOP" && verb !== "AUTH") return line.toString("utf8");
-    return `${verb} ${first}${second === undefined ? "" : " [not logged]"}`;
+    return this.#login.expectsResponse ? this.#shown.response() : this.#shown.command(line);
   }
 
   /** What somebody else said about a login. */

@@ -2,6 +2,7 @@
  * The server's side of the dialogue as a state machine without sockets: a command line goes in, what to
  * say and do comes out. Source: RFC 5321, R7 (the texts are E-MailRelay's).
  */
+import { ShownLines } from "../auth/shown-lines.ts";
 import type { SaslVerdict } from "../core/auth.ts";
 import type { ListenerConfig } from "../core/config.ts";
 import type { Envelope } from "../core/envelope.ts";
@@ -40,6 +41,7 @@ export class ServerProtocol {
   readonly #peer: Peer;
   readonly #auth: ServerAuth;
   readonly #transaction: ServerTransaction;
+  readonly #shown = new ShownLines();
   #state: State = "start";
   /** 500 and 503 answers. */
   #errors = 0;
@@ -100,13 +102,9 @@ export class ServerProtocol {
     return this.#error(say.LINE_TOO_LONG);
   }
 
-  /** The line as the log may show it. */
+  /** The line as the log may show it; to be asked before `command()`, of each line or of none. */
   describe(line: Buffer): string {
-    if (this.#auth.expectsResponse) return "[authentication response not logged]";
-    const { verb, argument } = parseCommand(line);
-    if (verb !== "AUTH") return line.toString("utf8");
-    const [mechanism = "", initial] = argument.split(/[ \t]+/);
-    return `AUTH ${mechanism}${initial === undefined ? "" : " [not logged]"}`;
+    return this.#auth.expectsResponse ? this.#shown.response() : this.#shown.command(line);
   }
 
   /** The verifier's answer to the "verify" step. */

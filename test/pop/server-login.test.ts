@@ -168,3 +168,20 @@ test("the log tells who came and went, and no secrets", async () => {
   assert.match(text, new RegExp(`^deleting envelope \\[${IDS[0]}\\.envelope\\]$`, "m"));
   assert.doesNotMatch(text, /wrongpassword|digest|c2VjcmV0|AG1l|line1/);
 });
+
+test("the log tells no passwords that come where a command should", async () => {
+  await using pop = await testPop({ detail: true });
+  const { client } = await pop.connect();
+  await using _ = client;
+  await answers(client, " PASS secret", "PASS\tsecret", "AUTH FOO", "c2VjcmV0", "STAT");
+  const told = pop.events.flatMap((event) =>
+    event.kind === "traffic" && event.direction === "rx" ? [event.text] : [],
+  );
+  assert.deepEqual(told, [
+    " PASS [not logged]",
+    "PASS [not logged]",
+    "AUTH FOO",
+    "[authentication response not logged]",
+    "STAT",
+  ]);
+});

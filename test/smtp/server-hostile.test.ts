@@ -352,3 +352,25 @@ test("traffic is told with content and authentication masked", async () => {
     ".",
   ]);
 });
+
+test("traffic is told without passwords that come where a command should", async () => {
+  const accounts = testAccounts({ insecure: ["PLAIN", "LOGIN"] });
+  await using listening = await testListener({ accounts, detail: true });
+  await using client = await RawClient.connect(listening.address);
+  await client.reply();
+  await client.ask("HELO x");
+  await client.ask(" AUTH PLAIN AGFsaWNlAGJhZA==");
+  await client.ask("AUTH LOGIN YWxpY2U= x");
+  await client.ask("ZT1tYzI=");
+  await client.ask("NOOP");
+  const told = listening.events.flatMap((event) =>
+    event.kind === "traffic" && event.direction === "rx" ? [event.text] : [],
+  );
+  assert.deepEqual(told, [
+    "HELO x",
+    " AUTH PLAIN [not logged]",
+    "AUTH LOGIN [not logged]",
+    "[authentication response not logged]",
+    "NOOP",
+  ]);
+});
