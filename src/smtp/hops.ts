@@ -2,6 +2,8 @@
 
 const LF = 10;
 const CR = 13;
+const SPACE = 32;
+const TAB = 9;
 const NAME = Buffer.from("received:");
 /** Bit that makes an ASCII letter lower case. */
 const LOWER = 0x20;
@@ -30,6 +32,8 @@ export class HopCounter {
   /** False at the empty line that ends the header. */
   #match(byte: number): boolean {
     if (this.#matched === 0 && (byte === CR || byte === LF)) return false;
+    // An old form has blanks before the colon (RFC 5322 4.5): it is a hop as well.
+    if (this.#matched === NAME.length - 1 && (byte === SPACE || byte === TAB)) return true;
     const wanted = NAME[this.#matched];
     const matches = byte === wanted || (byte | LOWER) === wanted;
     if (byte === LF) this.#matched = 0;
