@@ -122,8 +122,10 @@ export class Daemon {
     });
     this.#catchSignals();
     this.#writePidFile();
-    const [first] = this.#occupied.instances;
-    for (const instance of this.#occupied.instances) if (instance.serves) instance.start();
+    const [first, ...others] = this.#occupied.instances;
+    // Only the first one ends the program when it is a pure client (R1).
+    if (first?.serves === true) first.start();
+    for (const instance of others) instance.start();
     parent?.ready();
     if (config.detach) settleInBackground();
     if (config.closeStderr) this.#closeStderr();
@@ -137,18 +139,25 @@ export class Daemon {
     return code;
   }
 
-  /** A program that only forwards: one run, whose error decides the exit code. */
+  /** A program that only forwards: one run, whose error decides the exit code. Others that only forward end theirs first. */
   async #runOnly(instance: Instance): Promise<void> {
+    const code = await this.#onlyRun(instance);
+    const { instances } = this.#occupied;
+    await Promise.all(instances.map(async (one) => (one.serves ? null : await one.settled())));
+    await this.#leave(code);
+  }
+
+  async #onlyRun(instance: Instance): Promise<0 | 1> {
     const { config, complain } = this.#options;
     if (config.instances[0]?.forward?.atStart !== true) {
       complain("nothing to do");
-      return await this.#leave(0);
+      return 0;
     }
     const { tried, error, waiting = 0 } = await instance.forwardOnce("startup");
     if (error !== null) complain(`error: ${error}`);
     else if (waiting > 0) complain(`error: messages to be tried again: ${waiting}`);
     else if (tried === 0) complain("no messages to send");
-    await this.#leave(error === null && waiting === 0 ? 0 : 1);
+    return error === null && waiting === 0 ? 0 : 1;
   }
 
   #catchSignals(): void {

@@ -37,6 +37,7 @@ export class Instance {
   readonly #reloadable: Reloadable[] = [];
   readonly #alarm: Alarm;
   #client: Promise<OpenTransport> | null = null;
+  #started = false;
   /** Runs of their own that somebody waits for. */
   readonly #flushes = new Set<Promise<FlushResult>>();
 
@@ -62,7 +63,7 @@ export class Instance {
       signal: this.#soon.signal,
       // A program that makes one run of its own has no further ones.
       onTime: () => {
-        if (this.serves) this.forward("retry");
+        if (this.#started) this.forward("retry");
       },
     });
     this.#at = {
@@ -132,8 +133,9 @@ export class Instance {
     refuseLoops(this.#options.config.forward, this.#servers.smtpAddresses());
   }
 
-  /** Begins to forward as configured. */
+  /** Begins to forward as configured, until it is closed. */
   start(): void {
+    this.#started = true;
     const { config, eager } = this.#options;
     const order = ["smtp", "admin", "pop"];
     const listening = this.#servers.listening();
@@ -162,6 +164,11 @@ export class Instance {
   /** Makes one run and waits for it. */
   async forwardOnce(reason: string): Promise<RunResult> {
     return await this.#scheduler.runOnce(reason);
+  }
+
+  /** Waits for the run under way, if there is one. */
+  async settled(): Promise<void> {
+    await this.#scheduler.settled();
   }
 
   /** True if something will still happen after the first run. */

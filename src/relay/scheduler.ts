@@ -52,6 +52,11 @@ export class Scheduler {
     return await this.#start(true);
   }
 
+  /** Resolves when the run under way is over, at once if there is none. */
+  async settled(): Promise<void> {
+    await this.#current?.done;
+  }
+
   /** Takes no more requests; resolves when the run under way is over. */
   async stop(): Promise<void> {
     this.#stopped = true;
