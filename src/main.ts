@@ -9,6 +9,7 @@ import { type Daemon, openDaemon } from "./daemon.ts";
 import { type Background, background, closeLeaked, detach } from "./io/detach.ts";
 import { dropInheritedRights } from "./io/identity.ts";
 import { pathExists } from "./io/path-exists.ts";
+import { programWarnings } from "./io/program.ts";
 
 export interface Start {
   /** As in `process`: interpreter, script, arguments. */
@@ -29,6 +30,7 @@ export async function main(start: Start): Promise<number> {
     cwd: process.cwd(),
     env: start.env,
     exists: pathExists,
+    programWarnings,
   });
   switch (reading.kind) {
     case "help":

@@ -38,8 +38,12 @@ export function startFaults(options: OptionSet): Fault[] {
     }));
 }
 
+type ProgramPurpose = "filter" | "verifier";
+
 export interface Surroundings extends Places {
   readonly exists: (path: string) => boolean;
+  /** What is wrong with a program that an option names; none when it can be run. */
+  readonly programWarnings: (path: string, what: ProgramPurpose) => readonly string[];
 }
 
 /** What is odd but does not stop the start. */
@@ -67,7 +71,7 @@ export function warningsAbout(options: OptionSet, surroundings: Surroundings): F
   }
   for (const { name, path, what } of programsOf(options)) {
     const absolute = absolutePath(path, surroundings);
-    if (!surroundings.exists(absolute)) warn(name, `${what} program does not exist: ${absolute}`);
+    for (const text of surroundings.programWarnings(absolute, what)) warn(name, text);
   }
   return warnings;
 }
@@ -144,7 +148,13 @@ function wordLists(options: OptionSet): UnknownWords[] {
   ];
 }
 
-function programsOf(options: OptionSet): { name: OptionName; path: string; what: string }[] {
+interface NamedProgram {
+  readonly name: OptionName;
+  readonly path: string;
+  readonly what: ProgramPurpose;
+}
+
+function programsOf(options: OptionSet): NamedProgram[] {
   const verifier = options.text("address-verifier");
   const specs = [
     ...options.list("filter").map((text) => ({ name: "filter" as const, spec: readFilter(text) })),

@@ -1,6 +1,5 @@
 /** Reads what --filter and --client-filter name: programs, and filters that are built in. Source: R9. */
 import { RelayError } from "../core/errors.ts";
-import { programWarnings } from "../io/program.ts";
 
 export type FilterSpec =
   | { readonly kind: "program"; readonly path: string }
@@ -24,22 +23,6 @@ const BUILT_IN = [
 /** One value of the option: items with commas between them. Throws CONFIG_INVALID that names the item. */
 export function parseFilterSpec(value: string): FilterSpec[] {
   return value.split(",").map((item) => parseItem(item.trim()));
-}
-
-/**
- * What an operator may want to mend in one value: programs that are not there or cannot be run now.
- * The rest of the value, and values with faults, are passed over.
- */
-export function filterWarnings(value: string): string[] {
-  let items: FilterSpec[];
-  try {
-    items = parseFilterSpec(value);
-  } catch {
-    return [];
-  }
-  return items.flatMap((item) =>
-    item.kind === "program" ? programWarnings(item.path, "filter") : [],
-  );
 }
 
 function parseItem(item: string): FilterSpec {

@@ -75,14 +75,15 @@ export function isShortage(error: unknown): boolean {
   return error instanceof RelayError && isErrno(error.cause, ...SHORTAGES);
 }
 
-/** What an operator may want to mend about a program that an option names; none when it looks well. */
+/** What an operator may want to mend about a program that an option names; none when it looks well. Never throws. */
 export function programWarnings(path: string, what: "filter" | "verifier"): string[] {
   let file: ReturnType<typeof statSync>;
   try {
     file = statSync(path, { throwIfNoEntry: false });
-  } catch {
-    // Behind a directory that only the program's account may look into, for one.
-    return [];
+  } catch (error) {
+    if (!isErrno(error, "EACCES")) return [`${what} program does not exist: ${path}`];
+    // What is closed to root (NFS) may be open to the program's account.
+    return startedByRoot() ? [] : [`${what} program is not executable: ${path}`];
   }
   if (file === undefined) return [`${what} program does not exist: ${path}`];
   if (!file.isFile()) return [`invalid program: ${path}`];

@@ -1,7 +1,6 @@
 /** Reads what --address-verifier names: a program, or something built in. Source: R8. */
 import { parseEndpoint } from "../core/endpoint.ts";
 import { RelayError } from "../core/errors.ts";
-import { programWarnings } from "../io/program.ts";
 
 export type VerifierSpec =
   | { readonly kind: "program"; readonly path: string }
@@ -51,13 +50,6 @@ export function verifierFaults(text: string): string[] {
     if (error instanceof RelayError) return [error.message];
     throw error;
   }
-}
-
-/** What an operator may want to mend: a program that is not there or cannot be run now. */
-export function verifierWarnings(text: string): string[] {
-  if (verifierFaults(text).length > 0) return [];
-  const spec = parseVerifierSpec(text);
-  return spec.kind === "program" ? programWarnings(spec.path, "verifier") : [];
 }
 
 function program(path: string): VerifierSpec {

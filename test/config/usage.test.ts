@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { programWarnings } from "../../src/io/program.ts";
 import { errorsOf, read, warningsOf } from "../support/configuration.ts";
+import { tempPrograms } from "../support/programs.ts";
 
 /** Each usage error with a command line that gets it, in the order in which they are checked. */
 const USAGE_ERRORS: readonly [string, string][] = [
@@ -269,12 +271,32 @@ test("warnings have E-MailRelay's texts", () => {
   for (const [line, wanted] of cases) assert.deepEqual(warningsOf(words(line)), wanted, line);
 });
 
+test("warnings name programs that cannot be run now, and nothing else", () => {
+  using programs = tempPrograms();
+  const { directory } = programs;
+  const plain = programs.file("plain", "", 0o644);
+  const none = join(directory, "none");
+  const fine = programs.script("fine");
+  const cases: readonly [string, readonly string[]][] = [
+    [`--filter=${plain}`, [`filter program is not executable: ${plain}`]],
+    [`--filter=exit:0,${none},file:${fine}`, [`filter program does not exist: ${none}`]],
+    [`--client-filter=${directory} -o a:1`, [`invalid program: ${directory}`]],
+    [`--address-verifier=${none}`, [`verifier program does not exist: ${none}`]],
+    [`--address-verifier=${directory}`, [`invalid program: ${directory}`]],
+    [`--address-verifier=file:${fine} --filter=${fine}`, []],
+    ["--address-verifier=exit:0", []],
+  ];
+  for (const [line, wanted] of cases) {
+    assert.deepEqual(warningsOf(words(line), { programWarnings }), wanted, line);
+  }
+});
+
 test("a check says everything at once, with the place of each", () => {
   const reading = read(
     words(
       "--check-config --filter=/f --verifier=/v --server-auth=/pam --forward --size=5M --zoo a b",
     ),
-    { exists: () => false },
+    { programWarnings },
   );
   assert.equal(reading.kind, "check");
   if (reading.kind !== "check") return;

@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
 import {
+  bin,
   runProgram,
   sendMail,
   TestRelay,
@@ -230,6 +239,41 @@ test("a filter that does not exist is a warning at start, and refuses mail", asy
   assert.equal(reply, "452 rejected");
   assert.match(relay.stderr + relay.log, /filter program does not exist: \/no\/such\/filter/);
   assert.match(relay.log, /filter exec error/);
+});
+
+test("a filter that cannot be looked at is a warning at start, and refuses mail", async () => {
+  const folder = temporary();
+  const loop = join(folder, "loop");
+  symlinkSync(loop, loop);
+  const { relay, reply } = await replyWith(
+    `--filter=${loop}`,
+    `--client-filter=${folder}`,
+    "--forward-to=127.0.0.1:1",
+  );
+  assert.equal(reply, "452 rejected");
+  assert.match(
+    relay.stderr,
+    new RegExp(`^relayd: warning: filter program does not exist: ${loop}`),
+  );
+  assert.match(relay.stderr, new RegExp(`^relayd: warning: invalid program: ${folder}$`, "m"));
+});
+
+test("--check-config names a filter in a directory that is closed to the account", () => {
+  const folder = temporary();
+  const filter = join(folder, "filter");
+  writeFileSync(filter, "#!/bin/sh\n", { mode: 0o755 });
+  const spool = temporarySpool();
+  for (const directory of [join(spool, ".."), spool]) chmodSync(directory, 0o777);
+  chmodSync(folder, 0);
+  const account = process.getuid?.() === 0 ? { uid: 1, gid: 1 } : {};
+  const args = [bin("relayd"), "--check-config", `--filter=${filter}`, `--spool-dir=${spool}`];
+  const { status, stdout } = spawnSync(process.execPath, args, { ...account, encoding: "latin1" });
+  assert.equal(
+    stdout,
+    `--filter: warning: filter program is not executable: ${filter}\n` +
+      "relayd: the configuration is valid\n",
+  );
+  assert.equal(status, 0);
 });
 
 test("a filter of an unknown kind is refused at start", async () => {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
 import { filterFaults, openFilter } from "../../src/filters/open.ts";
-import { filterWarnings, parseFilterSpec } from "../../src/filters/spec.ts";
+import { parseFilterSpec } from "../../src/filters/spec.ts";
 import { aJob, filterTerms, MESSAGE, NEVER } from "../support/filter-terms.ts";
 import { tempPrograms } from "../support/programs.ts";
 
@@ -34,17 +33,6 @@ test("filterFaults() says what is wrong, in a few words", () => {
   assert.notEqual(faults("net:"), "");
   assert.notEqual(faults("spam:nowhere"), "");
   assert.notEqual(faults("copy:rubbish"), "");
-});
-
-test("filterWarnings() names programs that cannot be run now, and nothing else", () => {
-  using programs = tempPrograms();
-  const plain = programs.file("plain", "", 0o644);
-  const none = join(programs.directory, "none");
-  assert.deepEqual(filterWarnings(`${plain},exit:0,${none},${programs.script("fine")}`), [
-    `filter program is not executable: ${plain}`,
-    `filter program does not exist: ${none}`,
-  ]);
-  assert.deepEqual(filterWarnings("foo:bar"), []);
 });
 
 test("openFilter() chains all values, in their order, for every session", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { setMaxListeners } from "node:events";
-import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -299,4 +299,15 @@ test("programWarnings() names what is missing, no file, or not executable", () =
     `verifier program is not executable: ${plain}`,
   ]);
   assert.deepEqual(programWarnings(programs.script("fine"), "filter"), []);
+});
+
+test("programWarnings() says that there is none where none can be looked at", () => {
+  using programs = tempPrograms();
+  const { directory } = programs;
+  const loop = join(directory, "loop");
+  symlinkSync(loop, loop);
+  const below = join(programs.file("file", ""), "x");
+  for (const path of [loop, below, join(directory, "x".repeat(300))]) {
+    assert.deepEqual(programWarnings(path, "filter"), [`filter program does not exist: ${path}`]);
+  }
 });

@@ -3,14 +3,19 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import { type Configuration, readConfiguration } from "../../src/config/configuration.ts";
+import {
+  type Configuration,
+  type Question,
+  readConfiguration,
+} from "../../src/config/configuration.ts";
 import type { DaemonConfig, InstanceConfig } from "../../src/core/config.ts";
 
 interface World {
   readonly program?: string;
   readonly env?: Record<string, string>;
   readonly cwd?: string;
-  readonly exists?: (path: string) => boolean;
+  readonly exists?: Question["exists"];
+  readonly programWarnings?: Question["programWarnings"];
 }
 
 export function read(argv: readonly string[], world: World = {}): Configuration {
@@ -22,6 +27,7 @@ export function read(argv: readonly string[], world: World = {}): Configuration 
     cwd: world.cwd ?? "/home/me",
     env: world.env ?? {},
     exists: world.exists ?? (() => true),
+    programWarnings: world.programWarnings ?? (() => []),
   });
 }
 

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
 import { openVerifier } from "../../src/verifiers/open.ts";
-import { parseVerifierSpec, verifierFaults, verifierWarnings } from "../../src/verifiers/spec.ts";
+import { parseVerifierSpec, verifierFaults } from "../../src/verifiers/spec.ts";
 import { tempPrograms } from "../support/programs.ts";
 import { aQuery, verifierTerms } from "../support/verifier-query.ts";
 
@@ -37,15 +36,6 @@ test("verifierFaults() says what is wrong, in a few words", () => {
   assert.equal(faults("net:nowhere"), 'invalid value for net: "nowhere"');
   assert.equal(faults("account:fast"), 'invalid value for account: "fast"');
   assert.equal(faults("account:20-10"), 'invalid value for account: "20-10"');
-});
-
-test("verifierWarnings() names a program that cannot be run now", () => {
-  using programs = tempPrograms();
-  const none = join(programs.directory, "none");
-  assert.deepEqual(verifierWarnings(none), [`verifier program does not exist: ${none}`]);
-  assert.deepEqual(verifierWarnings(`file:${programs.script("fine")}`), []);
-  assert.deepEqual(verifierWarnings("exit:0"), []);
-  assert.deepEqual(verifierWarnings("foo:bar"), []);
 });
 
 test("openVerifier() accepts everybody as remote for exit:, whatever the number", async () => {
