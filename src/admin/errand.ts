@@ -1,8 +1,7 @@
 /** One command for an admin server: says it, takes the reply, and knows where that ends. */
 import { connect, type Socket } from "node:net";
-import { getSystemErrorMap } from "node:util";
 import { displayAddress } from "../core/endpoint.ts";
-import { describeError } from "../core/errors.ts";
+import { systemText } from "../io/system-text.ts";
 import type { Place } from "./where.ts";
 
 export interface Errand {
@@ -100,7 +99,7 @@ class Conversation {
 
   #failed(error: Error): void {
     const what = this.#connected ? "lost the connection to" : "cannot connect to";
-    this.#fail(`${what} ${this.#name}: ${systemText(error)}`);
+    this.#fail(`${what} ${this.#name}: ${reason(error)}`);
   }
 
   #stranger(): void {
@@ -119,9 +118,6 @@ class Conversation {
 }
 
 /** The system's words: "connection refused". A name with several addresses has an error for each. */
-function systemText(error: Error): string {
-  const one: unknown = error instanceof AggregateError ? error.errors[0] : error;
-  const errno: unknown = one instanceof Error ? Reflect.get(one, "errno") : null;
-  const known = typeof errno === "number" ? getSystemErrorMap().get(errno) : undefined;
-  return known === undefined ? describeError(one) : known[1];
+function reason(error: Error): string {
+  return systemText(error instanceof AggregateError ? error.errors[0] : error);
 }

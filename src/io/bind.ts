@@ -2,10 +2,10 @@
 import { chmodSync, chownSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, type ListenOptions, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
-import { getSystemErrorMap } from "node:util";
 import type { Interface } from "../core/config.ts";
 import { displayAddress } from "../core/endpoint.ts";
 import { isErrno, RelayError } from "../core/errors.ts";
+import { systemText } from "./system-text.ts";
 
 /** Connections that may wait to be accepted. */
 const BACKLOG = 511;
@@ -164,12 +164,4 @@ function bindError(place: Place, port: number, error: unknown): RelayError {
 function placeName(place: Place, port: number): string {
   if (place.kind === "ip") return displayAddress(place.host, port);
   return place.kind === "unix" ? place.path : `fd#${place.fd}`;
-}
-
-/** The system's words: "address already in use". */
-function systemText(error: unknown): string {
-  const errno: unknown = error instanceof Error ? Reflect.get(error, "errno") : null;
-  const known = typeof errno === "number" ? getSystemErrorMap().get(errno) : undefined;
-  if (known !== undefined) return known[1];
-  return error instanceof Error ? error.message : String(error);
 }

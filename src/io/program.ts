@@ -6,9 +6,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { constants as system } from "node:os";
 import type { Readable } from "node:stream";
-import { getSystemErrorMap } from "node:util";
-import { describeError, isErrno, RelayError } from "../core/errors.ts";
+import { isErrno, RelayError } from "../core/errors.ts";
 import { type Account, asRoot, startedByRoot } from "./identity.ts";
+import { systemText } from "./system-text.ts";
 
 export interface ProgramRun {
   /** Absolute. */
@@ -142,15 +142,9 @@ const ELF = Buffer.from("\x7fELF", "latin1");
 
 function startFault(path: string, cause: unknown): RelayError {
   if (cause instanceof RelayError) return cause;
-  return new RelayError("PROGRAM_START", path, systemText(cause), { cause });
-}
-
-/** As strerror() says it; Node's own text for what it refuses itself. */
-function systemText(error: unknown): string {
-  const number = error instanceof Error && "errno" in error ? error.errno : null;
-  const known = typeof number === "number" ? getSystemErrorMap().get(number)?.[1] : undefined;
-  if (known === undefined) return describeError(error);
-  return `${known.charAt(0).toUpperCase()}${known.slice(1)}`;
+  const text = systemText(cause);
+  const sentence = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  return new RelayError("PROGRAM_START", path, sentence, { cause });
 }
 
 interface Output {
