@@ -35,7 +35,7 @@ interface Occupied {
   terminate: () => void;
 }
 
-/** Opens log, spools, secrets and ports, in this order, and gives up root. Throws RelayError before any mail is taken. */
+/** Opens log, spools, secrets and ports, in this order, gives up root, and writes the pid file. Throws RelayError before any mail is taken. */
 export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config } = options;
   const switches = startedByRoot() && config.user !== "root" && !config.trial;
@@ -56,6 +56,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   };
   try {
     await occupy(occupied, options);
+    announcePid(config, account);
   } catch (error) {
     await vacate(occupied, AbortSignal.abort());
     throw error;
@@ -91,6 +92,10 @@ async function occupy(occupied: Occupied, { config, version }: DaemonOptions): P
   });
 }
 
+function announcePid({ pidFile }: DaemonConfig, account: Account | null): void {
+  if (pidFile !== null) asRoot(() => writePidFile(pidFile, process.pid, account?.gid ?? null));
+}
+
 /** Ends everything in reverse order; when `signal` is aborted, at once. */
 async function vacate(occupied: Occupied, signal: AbortSignal): Promise<void> {
   for (const instance of [...occupied.instances].reverse()) await instance.close(signal);
@@ -121,7 +126,6 @@ export class Daemon {
       this.#left = resolve;
     });
     this.#catchSignals();
-    this.#writePidFile();
     const [first, ...others] = this.#occupied.instances;
     // Only the first one ends the program when it is a pure client (R1).
     if (first?.serves === true) first.start();
@@ -200,12 +204,6 @@ export class Daemon {
 
   async #tellStatus(): Promise<void> {
     for (const instance of this.#occupied.instances) this.#note("info", await instance.status());
-  }
-
-  #writePidFile(): void {
-    const { pidFile } = this.#options.config;
-    if (pidFile === null) return;
-    asRoot(() => writePidFile(pidFile, process.pid, this.#occupied.account?.gid ?? null));
   }
 
   /** In front as well: whoever reads the other end may wait for it. */

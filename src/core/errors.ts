@@ -8,6 +8,7 @@ export type ErrorCode =
   | "BIND"
   | "IDENTITY"
   | "LOG_OPEN"
+  | "PID_FILE"
   | "SPOOL_INVALID"
   | "SPOOL_FULL"
   | "SPOOL_IO"

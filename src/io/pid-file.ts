@@ -9,9 +9,24 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { RelayError } from "../core/errors.ts";
+import { systemText } from "./system-text.ts";
 
-/** Writes `<pid>\n`, mode 0644, group of the given id; makes the directory (one level, 0775) if it is missing. */
+/**
+ * Writes `<pid>\n`, mode 0644, group of the given id; makes the directory (one level, 0775) if it is missing.
+ * Throws PID_FILE, and leaves no file then.
+ */
 export function writePidFile(path: string, pid: number, gid: number | null): void {
+  try {
+    write(path, pid, gid);
+  } catch (cause) {
+    removePidFile(path, pid);
+    const text = `cannot write pid file: ${path}: ${systemText(cause)}`;
+    throw new RelayError("PID_FILE", "--pid-file", text, { cause });
+  }
+}
+
+function write(path: string, pid: number, gid: number | null): void {
   const directory = dirname(path);
   if (!existsSync(directory)) {
     mkdirSync(directory);

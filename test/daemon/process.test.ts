@@ -93,6 +93,30 @@ test("a start that fails for its port leaves nothing behind, and the other relay
   assert.deepEqual([kept, left], [text, []]);
 });
 
+for (const [background, front] of [
+  ["in front", ["--no-daemon"]],
+  ["in the background", []],
+] as const) {
+  test(`a pid file that cannot be written stops the start ${background}, which leaves nothing`, async () => {
+    const folder = temporary();
+    const [socket, file] = [join(folder, "smtp"), join(folder, "file")];
+    writeFileSync(file, "");
+    for (const [pidFile, why] of [
+      [folder, "illegal operation on a directory"],
+      [join(file, "pid"), "not a directory"],
+      [join(folder, "none", "none", "pid"), "no such file or directory"],
+    ] as const) {
+      const { code, stderr } = await runProgram("relayd", [
+        ...["--user=root", "--port=0", `--interface=${socket}`, `--spool-dir=${temporarySpool()}`],
+        ...[`--pid-file=${pidFile}`, ...front],
+      ]);
+      assert.equal(stderr, `relayd: error: cannot write pid file: ${pidFile}: ${why}\n`);
+      assert.equal(code, 1);
+      assert.equal(existsSync(socket), false);
+    }
+  });
+}
+
 test("--close-stderr closes standard error in front as well, and the rest goes on", async () => {
   const relay = await TestRelay.start(["--close-stderr"]);
   const { stderr } = relay.child;
