@@ -29,6 +29,7 @@ export async function main(start: Start): Promise<number> {
     appDirectory: dirname(script),
     cwd: process.cwd(),
     env: start.env,
+    fileText: parent?.handedText ?? null,
     exists: pathExists,
     programWarnings,
   });
@@ -55,7 +56,8 @@ export async function main(start: Start): Promise<number> {
     closeLeaked(descriptors);
     if (config.detach) {
       const childArgs = [...process.execArgv, script, ...args];
-      return await detach({ execPath, args: childArgs, env: start.env, descriptors });
+      const { fileText: text } = reading;
+      return await detach({ execPath, args: childArgs, env: start.env, descriptors, text });
     }
   }
   return await runToEnd(config, parent);

@@ -2,7 +2,7 @@
 import type { DaemonConfig } from "../core/config.ts";
 import { RelayError } from "../core/errors.ts";
 import { renderHelp, renderVersion } from "./command-line.ts";
-import { readConfigFile } from "./file.ts";
+import { lexConfigFile, readConfigText } from "./file.ts";
 import { sortIntoInstances } from "./instances.ts";
 import { type Fault, lexCommandLine, type OptionItem } from "./lexer.ts";
 import type { OptionSet } from "./option-set.ts";
@@ -25,6 +25,8 @@ export interface Question extends Surroundings {
   readonly program: string;
   readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of the configuration file where it has been read before: a pipe says it only once. null: it is read now. */
+  readonly fileText: string | null;
 }
 
 /** Something to fix, or to look at, with the place where it stands. */
@@ -52,6 +54,8 @@ export type Configuration =
   | {
       readonly kind: "run";
       readonly config: DaemonConfig;
+      /** Of the configuration file; "" without one. */
+      readonly fileText: string;
       readonly warnings: readonly string[];
       readonly origins: Origins;
     };
@@ -80,6 +84,7 @@ export function readConfiguration(question: Question): Configuration {
   return {
     kind: "run",
     config: processSettings(sets, program, question),
+    fileText: reading.text,
     warnings: sets.flatMap((options) => warningsAbout(options, question)).map(({ text }) => text),
     origins: originsOf(sets),
   };
@@ -93,6 +98,7 @@ interface Reading {
   readonly syntax: readonly Fault[];
   /** The configuration file cannot be read. */
   readonly file: Fault | null;
+  readonly text: string;
   readonly tooMany: boolean;
 }
 
@@ -109,24 +115,27 @@ function readOptions(question: Question): Reading {
     sets: sorted.sets,
     syntax: [...faults, ...sorted.faults],
     file: file.fault,
+    text: file.text,
     tooMany,
   };
 }
 
 interface FileLines {
+  readonly text: string;
   readonly items: readonly OptionItem[];
   /** Why it cannot be read. */
   readonly fault: Fault | null;
 }
 
-const NO_FILE: FileLines = { items: [], fault: null };
+const NO_FILE: FileLines = { text: "", items: [], fault: null };
 
-function readLines(path: string, { cwd }: Question): FileLines {
+function readLines(path: string, { cwd, fileText }: Question): FileLines {
   try {
-    return { items: readConfigFile(path, cwd), fault: null };
+    const text = fileText ?? readConfigText(path, cwd);
+    return { text, items: lexConfigFile(text, path), fault: null };
   } catch (error) {
     if (!(error instanceof RelayError)) throw error;
-    return { items: [], fault: { origin: error.where, text: error.message } };
+    return { ...NO_FILE, fault: { origin: error.where, text: error.message } };
   }
 }
 

@@ -6,10 +6,10 @@ import type { OptionItem } from "./lexer.ts";
 
 /** The options in a file. Throws CONFIG_INVALID when it cannot be read or has a NUL byte in it. */
 export function readConfigFile(path: string, cwd: string): OptionItem[] {
-  return lexConfigFile(readText(path, cwd), path);
+  return lexConfigFile(readConfigText(path, cwd), path);
 }
 
-/** The options in the text of a file; `path` is only for messages. */
+/** The options in the text of a file; `path` is only for messages. Throws CONFIG_INVALID for a NUL byte. */
 export function lexConfigFile(text: string, path: string): OptionItem[] {
   const items: OptionItem[] = [];
   for (const [index, raw] of text
@@ -34,7 +34,8 @@ function unquote(text: string): string {
   return text.length > 1 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
 }
 
-function readText(path: string, cwd: string): string {
+/** Throws CONFIG_INVALID when it cannot be read. */
+export function readConfigText(path: string, cwd: string): string {
   try {
     return readFileSync(resolve(cwd, path), "utf8");
   } catch (cause) {

@@ -4,8 +4,9 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import { Writable } from "node:stream";
 
-/** Names the descriptor on which the background process reports; set only by `detach`. */
+/** Names the descriptor on which the background process reports; the next one has the text for it. Set only by `detach`. */
 const STATUS_VARIABLE = "RELAYD_STATUS_FD";
 
 /** Starts this program again in the background; resolves to the exit code for the foreground. */
@@ -15,11 +16,13 @@ export async function detach(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Listening descriptors to hand on (`fd#<n>`). */
   readonly descriptors: readonly number[];
+  /** For the other side's `handedText`. It may hold secrets, so that no argument or variable will do. */
+  readonly text: string;
 }): Promise<number> {
   const status = Math.max(3, ...options.descriptors.map((fd) => fd + 1));
   const stdio: ("ignore" | "inherit" | "pipe" | number)[] = ["ignore", "inherit", "inherit"];
   for (let fd = 3; fd < status; fd++) stdio.push(options.descriptors.includes(fd) ? fd : "ignore");
-  stdio.push("pipe");
+  stdio.push("pipe", "pipe");
   const child = spawn(options.execPath, options.args, {
     detached: true,
     stdio,
@@ -27,6 +30,10 @@ export async function detach(options: {
   });
   return await new Promise((resolve) => {
     let said = "";
+    const handed = child.stdio[status + 1];
+    // The background process may be gone before it has read all.
+    handed?.on("error", () => undefined);
+    if (handed instanceof Writable) handed.end(options.text);
     child.on("error", (error) => {
       process.stderr.write(`cannot start in the background: ${error.message}\n`);
       resolve(1);
@@ -43,6 +50,8 @@ export async function detach(options: {
 
 /** The background process's side: null when this is not one. */
 export interface Background {
+  /** The text that the foreground process had for it; null when that cannot be read. */
+  readonly handedText: string | null;
   /** The ports are open: lets the foreground process go. */
   ready(): void;
 }
@@ -53,6 +62,7 @@ export function background(env: Record<string, string | undefined>): Background 
   delete env[STATUS_VARIABLE];
   const fd = Number(text);
   return {
+    handedText: readToEnd(fd + 1),
     ready() {
       try {
         writeSync(fd, "ready\n");
@@ -62,6 +72,16 @@ export function background(env: Record<string, string | undefined>): Background 
       }
     },
   };
+}
+
+function readToEnd(fd: number): string | null {
+  try {
+    const text = readFileSync(fd, "utf8");
+    closeSync(fd);
+    return text;
+  } catch {
+    return null;
+  }
 }
 
 /** Descriptors above 2 that the caller leaked into us (not close-on-exec) are closed, but for `keep`. */

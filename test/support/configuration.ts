@@ -27,6 +27,7 @@ export function read(argv: readonly string[], world: World = {}): Configuration 
     cwd: world.cwd ?? "/home/me",
     env: world.env ?? {},
     exists: world.exists ?? (() => true),
+    fileText: null,
     programWarnings: world.programWarnings ?? (() => []),
   });
 }
