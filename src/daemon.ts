@@ -131,7 +131,7 @@ export class Daemon {
     if (first?.serves === true) first.start();
     for (const instance of others) instance.start();
     parent?.ready();
-    if (config.detach) settleInBackground();
+    if (config.detach) this.#settleInBackground();
     if (config.closeStderr) this.#closeStderr();
     if (first !== undefined && !first.serves) void this.#runOnly(first);
     for (const signal of early()) process.emit(signal);
@@ -209,7 +209,18 @@ export class Daemon {
   /** In front as well: whoever reads the other end may wait for it. */
   #closeStderr(): void {
     this.#occupied.log.closeStderr();
-    silence(2);
+    this.#silence(2);
+  }
+
+  #settleInBackground(): void {
+    process.chdir("/");
+    this.#silence(0);
+    this.#silence(1);
+  }
+
+  /** Unless we listen on it (`fd#0`). */
+  #silence(fd: 0 | 1 | 2): void {
+    if (!inheritedDescriptors(this.#options.config).includes(fd)) silence(fd);
   }
 
   #note(level: "info" | "error", text: string): void {
@@ -217,10 +228,12 @@ export class Daemon {
   }
 }
 
-function settleInBackground(): void {
-  process.chdir("/");
-  silence(0);
-  silence(1);
+/** Listening sockets that we were started with (`fd#<n>`). */
+export function inheritedDescriptors(config: DaemonConfig): number[] {
+  return config.instances
+    .flatMap(({ listener, pop, admin }) => [listener, pop, admin])
+    .flatMap((server) => server?.interfaces ?? [])
+    .flatMap((one) => (one.kind === "fd" ? [one.fd] : []));
 }
 
 /** Gives up root, unless a spool could then not be written to: such a relay keeps root and says so. */

@@ -5,7 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { readConfiguration } from "./config/configuration.ts";
 import type { DaemonConfig } from "./core/config.ts";
 import { describeError, RelayError } from "./core/errors.ts";
-import { type Daemon, openDaemon } from "./daemon.ts";
+import { type Daemon, inheritedDescriptors, openDaemon } from "./daemon.ts";
 import { type Background, background, closeLeaked, detach } from "./io/detach.ts";
 import { dropInheritedRights } from "./io/identity.ts";
 import { pathExists } from "./io/path-exists.ts";
@@ -105,11 +105,4 @@ function ownVersion(): string {
     }
   }
   return "";
-}
-
-function inheritedDescriptors(config: DaemonConfig): number[] {
-  return config.instances
-    .flatMap(({ listener, pop, admin }) => [listener, pop, admin])
-    .flatMap((server) => server?.interfaces ?? [])
-    .flatMap((one) => (one.kind === "fd" ? [one.fd] : []));
 }

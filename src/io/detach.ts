@@ -20,8 +20,9 @@ export async function detach(options: {
   readonly text: string;
 }): Promise<number> {
   const status = Math.max(3, ...options.descriptors.map((fd) => fd + 1));
-  const stdio: ("ignore" | "inherit" | "pipe" | number)[] = ["ignore", "inherit", "inherit"];
-  for (let fd = 3; fd < status; fd++) stdio.push(options.descriptors.includes(fd) ? fd : "ignore");
+  const handsOn = (fd: number) => fd === 1 || fd === 2 || options.descriptors.includes(fd);
+  const stdio: ("ignore" | "pipe" | number)[] = [];
+  for (let fd = 0; fd < status; fd++) stdio.push(handsOn(fd) ? fd : "ignore");
   stdio.push("pipe", "pipe");
   const child = spawn(options.execPath, options.args, {
     detached: true,
