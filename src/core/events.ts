@@ -5,6 +5,8 @@ import type { Reply } from "./reply.ts";
 export type RelayEvent =
   // What the process does.
   | { readonly kind: "listener.opened"; readonly server: ServerKind; readonly address: string }
+  /** Who may log in is read from there. */
+  | { readonly kind: "secrets.configured"; readonly server: ServerKind; readonly path: string }
   | { readonly kind: "forward.configured"; readonly address: string }
   | { readonly kind: "secrets.reread"; readonly path: string }
   | { readonly kind: "spool.recovered"; readonly id: string; readonly action: string }

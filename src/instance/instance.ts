@@ -145,7 +145,7 @@ export class Instance {
     }
     const { forward, pop } = config;
     if (pop !== null && pop.secrets !== null) {
-      this.#note("info", `pop server authentication secrets from "${pop.secrets}"`);
+      this.#journal.tell({ kind: "secrets.configured", server: "pop", path: pop.secrets });
     }
     if (forward === null) return;
     this.#journal.tell({ kind: "forward.configured", address: forward.to });

@@ -213,10 +213,15 @@ function textRender({ config, program, clock }: LogOptions): Render {
   };
 }
 
+const STARTING: ReadonlySet<RelayEvent["kind"]> = new Set([
+  "listener.opened",
+  "secrets.configured",
+  "forward.configured",
+]);
+
 /** What an instance starts with is marked as its own in any case (R1). */
 function fieldsOf({ kind }: RelayEvent, fields: readonly LogField[]): readonly LogField[] {
-  const starting = kind === "listener.opened" || kind === "forward.configured";
-  return starting ? [...fields, "unit"] : fields;
+  return STARTING.has(kind) ? [...fields, "unit"] : fields;
 }
 
 function jsonRender({ config, program, pid, clock }: LogOptions): Render {

@@ -49,6 +49,9 @@ export function showPeer({ address, port }: Peer): string {
 const ROWS: Rows = {
   // What the process does.
   "listener.opened": [info(({ server, address }) => `${server} server on ${address}`)],
+  "secrets.configured": [
+    info(({ server, path }) => `${server} server authentication secrets from "${path}"`),
+  ],
   "forward.configured": [detail(({ address }) => `forwarding to ${address}`)],
   "secrets.reread": [info(({ path }) => `re-reading secrets file: ${path}`)],
   "spool.recovered": [info(({ id, action }) => `recovered [${id}]: ${action}`)],

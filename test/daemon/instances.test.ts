@@ -1,6 +1,6 @@
 /** Several relays in one process, of which some only forward. */
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
@@ -27,6 +27,18 @@ async function startServing(...others: readonly string[]): Promise<TestRelay> {
   const serving = instance("in", `port=${port}`, "interface=127.0.0.1");
   return await TestRelay.start([...serving.args, ...others], { port, instances: true });
 }
+
+test("what an instance says of itself at the start carries its name", async () => {
+  const secrets = join(temporary(), "secrets");
+  writeFileSync(secrets, "server plain alice secret\n", { mode: 0o600 });
+  const pop = ["pop", `pop-port=${await freePort()}`, `pop-auth=${secrets}`];
+  const out = instance("out", ...pop, "no-smtp", "interface=127.0.0.1", "forward-to=127.0.0.1:1");
+  const relay = await startServing(...out.args);
+  await relay.logged("[in] smtp server on ");
+  await relay.logged("[out] pop server on ");
+  await relay.logged(`[out] pop server authentication secrets from "${secrets}"\n`);
+  await relay.logged("[out] forwarding to 127.0.0.1:1\n");
+});
 
 test("a later instance that only forwards makes its run, and does not end the program", async () => {
   const smarthost = await openCatcher();

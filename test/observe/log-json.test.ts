@@ -6,6 +6,7 @@ import { delivery, EVENTS, id, logBench, note, peer, START } from "../support/lo
 
 const FIELDS: Readonly<Record<string, string>> = {
   "listener.opened": "server address",
+  "secrets.configured": "server path",
   "forward.configured": "address",
   "secrets.reread": "path",
   "spool.recovered": "id action",

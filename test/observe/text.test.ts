@@ -18,10 +18,14 @@ test("linesOf() writes E-MailRelay's lines for what the process does", () => {
   assert.deepEqual(told({ kind: "listener.opened", server: "smtp", address }), [
     "i0 smtp server on 127.0.0.1:17025",
   ]);
+  const path = "/etc/relayd.auth";
+  assert.deepEqual(told({ kind: "secrets.configured", server: "pop", path }), [
+    'i0 pop server authentication secrets from "/etc/relayd.auth"',
+  ]);
   assert.deepEqual(told({ kind: "forward.configured", address: "mail:25" }), [
     "i1 forwarding to mail:25",
   ]);
-  assert.deepEqual(told({ kind: "secrets.reread", path: "/etc/relayd.auth" }), [
+  assert.deepEqual(told({ kind: "secrets.reread", path }), [
     "i0 re-reading secrets file: /etc/relayd.auth",
   ]);
   assert.deepEqual(told({ kind: "note", level: "error", detail: true, text: "x" }), ["e1 x"]);

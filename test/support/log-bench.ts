@@ -80,6 +80,7 @@ export function note(text: string, level: "info" | "warning" | "error" = "info")
 /** Every kind of event once, with every field. */
 export const EVENTS: readonly RelayEvent[] = [
   { kind: "listener.opened", server: "smtp", address: "127.0.0.1:25" },
+  { kind: "secrets.configured", server: "pop", path: "/etc/relayd.auth" },
   { kind: "forward.configured", address: "mail:25" },
   { kind: "secrets.reread", path: "/etc/relayd.auth" },
   { kind: "spool.recovered", id: "emailrelay.1.2.3", action: "back in the queue" },
