@@ -148,7 +148,7 @@ export class Instance {
       this.#journal.tell({ kind: "secrets.configured", server: "pop", path: pop.secrets });
     }
     if (forward === null) return;
-    this.#journal.tell({ kind: "forward.configured", address: forward.to });
+    this.#sayWhereTo(forward.to);
     if (forward.immediate) this.#note("warning", IMMEDIATE_WARNING);
     if (forward.atStart) this.forward("startup");
     else this.#background(this.#warnUnresolved(forward.to));
@@ -163,6 +163,8 @@ export class Instance {
 
   /** Makes one run and waits for it. */
   async forwardOnce(reason: string): Promise<RunResult> {
+    const { forward } = this.#options.config;
+    if (forward !== null) this.#sayWhereTo(forward.to);
     return await this.#scheduler.runOnce(reason);
   }
 
@@ -303,6 +305,10 @@ export class Instance {
     void work.catch((error: unknown) => {
       if (!this.#soon.signal.aborted) this.#note("error", describeError(error));
     });
+  }
+
+  #sayWhereTo(address: string): void {
+    this.#journal.tell({ kind: "forward.configured", address });
   }
 
   #note(level: Level, text: string): void {

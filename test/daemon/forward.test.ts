@@ -151,3 +151,12 @@ test("a message whose content vanished fails with a reason and is never sent emp
   const text = readFileSync(join(spool, "emailrelay.1.1.1.envelope.bad"), "latin1");
   assert.match(text, /X-MailRelay-Reason: .*content/);
 });
+
+test("--as-client says where it forwards to before it begins", async () => {
+  const smarthost = await openCatcher();
+  const { stderr } = await asClient(smarthost.address, temporarySpool(), "--verbose");
+  assert.deepEqual(stderr.split("\n").slice(0, 2), [
+    `relayd: info: forwarding to ${smarthost.address}`,
+    "relayd: info: forwarding: [startup]",
+  ]);
+});
