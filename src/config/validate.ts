@@ -83,7 +83,7 @@ export function oversights(options: OptionSet): Fault[] {
     faults.push({ origin: options.origin(name), text });
   for (const name of NUMBERS) {
     const text = options.text(name);
-    const port = name === "port" && text !== null && parsePort(text) !== null;
+    const port = PORTS.has(name) && text !== null && parsePort(text) !== null;
     if (text !== null && !port && readUnsigned(text) === null) {
       note(name, `not a number: "${text}": --${name} has its default value`);
     }
@@ -125,6 +125,9 @@ const NUMBERS = [
   "pop-port",
   "admin",
 ] as const;
+
+/** They may be service names too. */
+const PORTS: ReadonlySet<OptionName> = new Set(["port", "pop-port", "admin"]);
 
 interface UnknownWords {
   readonly name: OptionName;

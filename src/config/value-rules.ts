@@ -11,6 +11,7 @@ import { readTlsVersions } from "./words.ts";
 
 const ADDRESS_FORMS =
   "<host>:<port>, [<ipv6>]:<port>, <host>:<port>@<socks-host>:<port> or /<path>";
+const PORT_FORMS = "a port number up to 65535, or a service name";
 
 export const VALUE_RULES: readonly UsageRule[] = [
   rule("as-proxy", "--as-proxy cannot be used with --as-client", has("as-client")),
@@ -21,13 +22,11 @@ export const VALUE_RULES: readonly UsageRule[] = [
     about: name,
     complaint: (options: OptionSet) => addressComplaint(options, name),
   })),
-  value("port", "a port number up to 65535, or a service name", (text) => {
+  ...(["port", "pop-port"] as const).map((name) =>
     // What is neither number nor name means the default, as in E-MailRelay.
-    return parsePort(text) !== null || readUnsigned(text) === null;
-  }),
-  ...(["pop-port", "admin"] as const).map((name) =>
-    value(name, "a port number up to 65535, or a service name", (text) => parsePort(text) !== null),
+    value(name, PORT_FORMS, (text) => parsePort(text) !== null || readUnsigned(text) === null),
   ),
+  value("admin", PORT_FORMS, (text) => parsePort(text) !== null),
   value("client-interface", "an IPv4 or IPv6 address", (text) => isIP(text) !== 0),
   value("retry", "gaps such as 1m,5m,15m,30m,1h,4h", (text) => {
     return text === "" || readSchedule(text.split(",")) !== null;

@@ -145,6 +145,7 @@ test("--dont-serve and --no-smtp have no listener", () => {
 test("numbers that are none silently mean the default", () => {
   assert.equal(listenerOf("--port=x")?.port, 25);
   assert.equal(listenerOf("--port=-1")?.port, 25);
+  assert.equal(instanceOf(["--pop", "--pop-auth=s", "--pop-port=x"]).pop?.port, 110);
   assert.equal(listenerOf("--size=5M")?.maxSizeBytes, 0);
   assert.equal(listenerOf("--idle-timeout=1.5")?.idleTimeoutMs, 60_000);
   assert.equal(forwardOf("--connection-timeout=x")?.client.connectionTimeoutMs, 40_000);

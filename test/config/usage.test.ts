@@ -313,3 +313,14 @@ test("a check says everything at once, with the place of each", () => {
     ],
   );
 });
+
+test("a check says of a port that it is neither number nor name, and nothing of a name", () => {
+  const noted = (line: string) => {
+    const reading = read(words(`--check-config --pop --pop-auth=s ${line}`));
+    return reading.kind === "check" ? reading.problems.map(({ text }) => text) : [];
+  };
+  assert.deepEqual(noted("--pop-port=abc"), [
+    'not a number: "abc": --pop-port has its default value',
+  ]);
+  assert.deepEqual(noted("--pop-port=pop3 --admin=10026 --port=smtp"), []);
+});
