@@ -132,8 +132,10 @@ export class Daemon {
     for (const instance of others) instance.start();
     parent?.ready();
     if (config.detach) this.#settleInBackground();
-    if (config.closeStderr) this.#closeStderr();
-    if (first !== undefined && !first.serves) void this.#runOnly(first);
+    if (config.closeStderr) this.#occupied.log.closeStderr();
+    if (first?.serves === false) void this.#runOnly(first);
+    // In front as well: whoever reads the other end may wait for it. One that only forwards has a last word to say.
+    else if (config.closeStderr) this.#silence(2);
     for (const signal of early()) process.emit(signal);
     const code = await ended;
     if (config.pidFile !== null) {
@@ -204,12 +206,6 @@ export class Daemon {
 
   async #tellStatus(): Promise<void> {
     for (const instance of this.#occupied.instances) this.#note("info", await instance.status());
-  }
-
-  /** In front as well: whoever reads the other end may wait for it. */
-  #closeStderr(): void {
-    this.#occupied.log.closeStderr();
-    this.#silence(2);
   }
 
   #settleInBackground(): void {

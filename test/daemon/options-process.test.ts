@@ -112,6 +112,25 @@ test("--close-stderr closes standard error once it runs", async () => {
   await until(() => !existsSync(pidFile));
 });
 
+test("--close-stderr lets a relay that only forwards say its last word", async () => {
+  const lastWord = async (...args: readonly string[]) => {
+    const base = ["--user=root", "--no-syslog", "--dont-serve", `--spool-dir=${temporarySpool()}`];
+    const { stderr } = await runProgram("relayd", [...base, ...args]);
+    return stderr.replace(/^relayd: warning: logging will stop because .*\n/, "");
+  };
+  assert.equal(await lastWord("--as-server"), "relayd: nothing to do\n");
+  assert.equal(await lastWord("--as-server", "--no-daemon"), "relayd: nothing to do\n");
+  const forward = ["--forward", "--no-daemon"];
+  assert.equal(
+    await lastWord("--as-proxy=127.0.0.1:1", ...forward),
+    "relayd: no messages to send\n",
+  );
+  assert.equal(
+    await lastWord("--forward-to=127.0.0.1:1", "--close-stderr", ...forward),
+    "relayd: no messages to send\n",
+  );
+});
+
 /** Its own /dev, with a syslog socket that a program of ours listens on. */
 const namespace = (): string | false => {
   const missing = present("unshare", "/usr/bin/python3", "/usr/bin/logger");
