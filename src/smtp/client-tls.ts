@@ -129,12 +129,17 @@ export function lostBy(
 /** A change of any file shows as a change of this text. */
 function fingerprint({ certificate, verify }: ClientTls): string {
   const files = verify === null || verify === "<default>" ? certificate : [...certificate, verify];
-  return files
-    .map((file) => {
-      const found = statSync(file, { throwIfNoEntry: false, bigint: true });
-      return found === undefined ? "-" : `${found.ino}.${found.mtimeNs}.${found.size}`;
-    })
-    .join(" ");
+  return files.map(stateOf).join(" ");
+}
+
+function stateOf(file: string): string {
+  try {
+    const { ino, mtimeNs, size } = statSync(file, { bigint: true });
+    return `${ino}.${mtimeNs}.${size}`;
+  } catch {
+    // Reading it will say why.
+    return "-";
+  }
 }
 
 function load(settings: ClientTls): tls.SecureContext {
@@ -161,7 +166,7 @@ function readPem(path: string): string {
   try {
     return readFileSync(path, "latin1");
   } catch (error) {
-    const message = `Cannot open ssl certificate file "${path}": ${describeError(error)}`;
+    const message = `cannot open ssl certificate file: ${path}`;
     throw new RelayError("TLS_SETUP", "--client-tls-certificate", message, { cause: error });
   }
 }
@@ -172,7 +177,11 @@ function trusted(verify: string): string[] {
     if (!statSync(verify).isDirectory()) return certificatesOf([verify]);
     return certificatesOf(readdirSync(verify).map((name) => join(verify, name)));
   } catch (error) {
-    const message = `Cannot read CA certificates from "${verify}": ${describeError(error)}`;
+    const system = error instanceof Error && "syscall" in error;
+    const file = system && "path" in error ? String(error.path) : verify;
+    const message = system
+      ? `cannot open ssl certificate file: ${file}`
+      : `no certificate in ${verify}`;
     throw new RelayError("TLS_SETUP", "--client-tls-verify", message, { cause: error });
   }
 }

@@ -328,17 +328,24 @@ test("openClientTls() names the option and the file that it cannot use", () => {
   assert.throws(() => openClientTls({ ...tlsDefaults, certificate: [missing] }), {
     code: "TLS_SETUP",
     where: "--client-tls-certificate",
-    message: /missing\.pem/,
+    message: `cannot open ssl certificate file: ${missing}`,
+  });
+  const below = join(ca.certificate, "x");
+  assert.throws(() => openClientTls({ ...tlsDefaults, verify: below }), {
+    message: `cannot open ssl certificate file: ${below}`,
   });
   assert.throws(() => openClientTls({ ...tlsDefaults, verify: missing }), {
     code: "TLS_SETUP",
     where: "--client-tls-verify",
-    message: /missing\.pem/,
+    message: `cannot open ssl certificate file: ${missing}`,
   });
   assert.throws(() => openClientTls({ ...tlsDefaults, certificate: [ca.certificate] }), {
     code: "TLS_SETUP",
   });
-  assert.throws(() => openClientTls({ ...tlsDefaults, verify: server.key }), { code: "TLS_SETUP" });
+  assert.throws(() => openClientTls({ ...tlsDefaults, verify: server.key }), {
+    code: "TLS_SETUP",
+    message: `no certificate in ${server.key}`,
+  });
 });
 
 test("openClientTls() reads changed files again and keeps the old ones if they are bad", () => {
