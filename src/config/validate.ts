@@ -67,7 +67,8 @@ export function warningsAbout(options: OptionSet, surroundings: Surroundings): F
   }
   const ascii = wantedAscii(options.text("domain") ?? "");
   if (ascii !== null) {
-    warn("domain", `the domain should be printable ascii: try using "${ascii}"`);
+    const advice = ascii === "" ? "" : `: try using "${ascii}"`;
+    warn("domain", `the domain should be printable ascii${advice}`);
   }
   for (const { name, path, what } of programsOf(options)) {
     const absolute = absolutePath(path, surroundings);

@@ -151,7 +151,7 @@ export function readAnonymous(text: string | null): Words<AnonymousWords> {
   };
 }
 
-/** The A-label form of a domain that is not printable ASCII; null for one that is. */
+/** The A-label form of a domain that is not printable ASCII, "" if it has none; null for one that is. */
 export function wantedAscii(domain: string): string | null {
   return /^[!-~]*$/.test(domain) ? null : domainToASCII(domain);
 }

@@ -269,6 +269,8 @@ test("warnings have E-MailRelay's texts", () => {
     ],
   ];
   for (const [line, wanted] of cases) assert.deepEqual(warningsOf(words(line)), wanted, line);
+  // It has no form that is ASCII.
+  assert.deepEqual(warningsOf(["--domain=a b.test"]), ["the domain should be printable ascii"]);
 });
 
 test("warnings name programs that cannot be run now, and nothing else", () => {
