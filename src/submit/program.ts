@@ -3,8 +3,9 @@ import { existsSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { describeError, isErrno } from "../core/errors.ts";
+import { describeError } from "../core/errors.ts";
 import type { Store } from "../core/store.ts";
+import { plainReason } from "../spool/storage-errors.ts";
 import { after, untilDot } from "./content.ts";
 import { type CommandLine, readCommandLine, usage } from "./options.ts";
 import { leadingContent, printable, readRequest } from "./request.ts";
@@ -76,8 +77,9 @@ function spoolDirectory({ options }: CommandLine, { appDirectory }: Surroundings
   try {
     isDirectory = statSync(directory).isDirectory();
   } catch (error) {
-    const why = isErrno(error, "ENOENT") ? "no such file or directory" : describeError(error);
-    throw new Error(`invalid spool directory: ${directory}: ${why}`, { cause: error });
+    throw new Error(`invalid spool directory: ${directory}: ${plainReason(error)}`, {
+      cause: error,
+    });
   }
   if (!isDirectory) throw new Error(`invalid spool directory: ${directory}: not a directory`);
   return directory;
@@ -101,7 +103,7 @@ async function openInput(
     if (!(await file.stat()).isDirectory()) return file.createReadStream();
     await file.close();
   } catch (error) {
-    throw new Error(`cannot open input file [${path}]: ${describeError(error)}`, { cause: error });
+    throw new Error(`cannot open input file [${path}]: ${plainReason(error)}`, { cause: error });
   }
   throw new Error(`cannot open input file [${path}]: is a directory`);
 }

@@ -99,7 +99,10 @@ test("relayd-submit says which input file it cannot read", async () => {
   const spool = temporarySpool();
   const ran = await submit(spool, ["-x", "/nonexistent/file"]);
   assert.equal(ran.code, 1);
-  assert.match(ran.stderr, /^relayd-submit: cannot open input file \[\/nonexistent\/file\]: .*\n$/);
+  assert.equal(
+    ran.stderr,
+    "relayd-submit: cannot open input file [/nonexistent/file]: no such file or directory\n",
+  );
   assert.match(
     (await submit(spool, ["-x", spool])).stderr,
     /cannot open input file \[.*\]: is a directory\n$/,
@@ -228,10 +231,12 @@ test("relayd-submit names an invalid spool directory and reads nothing", async (
     stdout: "",
     stderr: `relayd-submit: invalid spool directory: ${missing}: no such file or directory\n`,
   });
-  assert.match(
-    (await submit("/dev/null", [])).stderr,
-    /invalid spool directory: \/dev\/null: not a directory/,
-  );
+  for (const path of ["/dev/null", "/dev/null/x"]) {
+    assert.equal(
+      (await submit(path, [])).stderr,
+      `relayd-submit: invalid spool directory: ${path}: not a directory\n`,
+    );
+  }
 });
 
 test("relayd-submit takes @app as its own directory", async () => {
