@@ -9,8 +9,8 @@ import type { ForwardConfig, InstanceConfig, LogConfig } from "./core/config.ts"
 import { describeError } from "./core/errors.ts";
 import { filterFaults } from "./filters/open.ts";
 import { loopFaults, wouldListen } from "./instance/loops.ts";
-import { findAccount } from "./io/identity.ts";
 import { loadServerKeys } from "./io/server-tls.ts";
+import { findSystemAccount } from "./io/system-account.ts";
 import { dnsblFaults } from "./policy/dnsbl-spec.ts";
 import { openClientTls } from "./smtp/client-tls.ts";
 import { verifierFaults } from "./verifiers/spec.ts";
@@ -26,7 +26,7 @@ export function checkConfiguration(check: Check, print: (line: string) => void):
     for (const text of trying(texts)) found.push({ where, severity: "error", text });
   };
   look(origins("user"), () => {
-    if (config.user !== "root") findAccount(config.user);
+    if (config.user !== "root") findSystemAccount(config.user);
     return [];
   });
   if (config.log.file !== null) look(origins("log-file"), () => logFile(config.log));

@@ -8,15 +8,9 @@ import { Instance } from "./instance/instance.ts";
 import { systemClock } from "./io/clock.ts";
 import { type Background, silence } from "./io/detach.ts";
 import { ownDomain } from "./io/host-name.ts";
-import {
-  type Account,
-  asRoot,
-  become,
-  becomeGroupOf,
-  findAccount,
-  startedByRoot,
-} from "./io/identity.ts";
+import { type Account, asRoot, become, becomeGroupOf, startedByRoot } from "./io/identity.ts";
 import { removePidFile, writePidFile } from "./io/pid-file.ts";
+import { findSystemAccount } from "./io/system-account.ts";
 import { type Log, openLog } from "./observe/targets.ts";
 
 export interface DaemonOptions {
@@ -39,7 +33,7 @@ interface Occupied {
 export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config } = options;
   const switches = startedByRoot() && config.user !== "root" && !config.trial;
-  const account = switches ? findAccount(config.user) : null;
+  const account = switches ? findSystemAccount(config.user) : null;
   const log = openLog({
     config: config.log,
     program: config.program,

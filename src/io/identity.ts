@@ -8,15 +8,22 @@ export interface Account {
   readonly gid: number;
 }
 
-/** Reads the account database (passwd format: name:x:uid:gid:...). Throws IDENTITY `no such user: <name>`. */
+/** Reads the account database. Throws IDENTITY `no such user: <name>`. */
 export function findAccount(name: string, database = "/etc/passwd"): Account {
-  for (const line of readFileSync(database, "utf8").split("\n")) {
+  const account = accountIn(readFileSync(database, "utf8"), name);
+  if (account === null) throw new RelayError("IDENTITY", "--user", `no such user: ${name}`);
+  return account;
+}
+
+/** The account of that name in lines of the passwd format (name:x:uid:gid:...); null when there is none. */
+export function accountIn(lines: string, name: string): Account | null {
+  for (const line of lines.split("\n")) {
     const [user, , uid = "", gid = ""] = line.split(":");
     if (user === name && /^\d+$/.test(uid) && /^\d+$/.test(gid)) {
       return { name, uid: Number(uid), gid: Number(gid) };
     }
   }
-  throw new RelayError("IDENTITY", "--user", `no such user: ${name}`);
+  return null;
 }
 
 /** True if started by root, directly or by a set-uid bit that then is given up. */

@@ -176,3 +176,17 @@ test("--syslog sends the log to the facility it names, --no-syslog sends nothing
   assert.match(syslogged("--no-syslog", "--syslog"), new RegExp(`^<${2 * 8 + 6}>`, "m"));
   assert.equal(syslogged("--no-syslog"), "");
 });
+
+test("--user may be an account that only getent knows", { skip: namespace() }, () => {
+  const getent = join(temporary(), "getent");
+  const script = "#!/bin/sh\necho 'relayd-ldap:*:70001:70002::/:/bin/false'\n";
+  writeFileSync(getent, script, { mode: 0o755 });
+  const check = (user: string): string => {
+    const relayd = [process.execPath, bin("relayd"), "--check-config", `--user=${user}`];
+    const bind = 'mount --bind "$1" /usr/bin/getent && shift && exec "$@"';
+    const inside = ["sh", "-c", bind, "sh", getent, ...relayd, `--spool-dir=${temporarySpool()}`];
+    return spawnSync("unshare", ["-m", ...inside], { encoding: "latin1" }).stdout;
+  };
+  assert.equal(check("relayd-ldap"), "relayd: the configuration is valid\n");
+  assert.equal(check("relayd-none"), "--user: no such user: relayd-none\n");
+});
