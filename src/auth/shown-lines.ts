@@ -1,7 +1,8 @@
 /** What a client says, as the log may show it: no password, also not one that comes where a command should. */
 
 const RESPONSE = "[authentication response not logged]";
-const LOGIN = /^([ \t]*)(AUTH|APOP|PASS)(?:[ \t]+([^ \t]+)(.*?))?[ \t]*$/is;
+/** Takes time linear in the line, which may be as long as a client likes. */
+const LOGIN = /^([ \t]*)(AUTH|APOP|PASS)(?:[ \t]+([^ \t]+)(.*)|[ \t]*)$/is;
 /** Commands of SMTP and POP that could be taken for base64. */
 const COMMAND =
   /^(?:AUTH|APOP|PASS|MAIL|RCPT|DATA|BDAT|EHLO|HELO|VRFY|EXPN|HELP|STARTTLS|USER|STAT|LIST|UIDL|RETR|DELE|CAPA|STLS|NOOP|RSET|QUIT)$/i;
@@ -25,7 +26,7 @@ export class ShownLines {
     if (!this.#afterLogin) return text;
     const verb = word.toUpperCase();
     const harmless = verb === "APOP" || (verb === "AUTH" && isMechanism(first)) ? first : "";
-    const hidden = first !== harmless || rest !== "";
+    const hidden = first !== harmless || rest.trim() !== "";
     const shown = [verb, harmless, hidden ? "[not logged]" : ""].filter((part) => part !== "");
     return `${blanks}${shown.join(" ")}`;
   }

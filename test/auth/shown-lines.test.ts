@@ -52,3 +52,10 @@ test("ShownLines shows commands that could be base64, and what is neither", () =
     assert.deepEqual(shown("AUTH PLAIN x", line).at(1), line);
   }
 });
+
+test("ShownLines reads a line of blanks in time that grows with its length", () => {
+  const blanks = " ".repeat(2_000_000);
+  for (const line of [`AUTH x${blanks}y`, `AUTH${blanks}`, `${blanks}x`, `PASS x${blanks}`]) {
+    assert.ok(!new ShownLines().command(Buffer.from(line)).includes("y"));
+  }
+});
