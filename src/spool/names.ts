@@ -48,15 +48,15 @@ export class NameMaker {
   }
 
   /**
-   * From now on no id is one that an earlier process of the same pid can have made, of whose messages some file may be
-   * left. `names`: what is there.
+   * From now on no id is one of which a file is left: ids come again where the clock goes back and process ids do too.
+   * The seconds stay the time of arrival. `names`: what is there.
    */
   passOver(names: readonly string[]): void {
     const ours = `emailrelay.${this.#pid}.`;
     for (const name of names) {
       if (!name.startsWith(ours)) continue;
-      const seconds = /^\d{1,10}(?=\.)/.exec(name.slice(ours.length))?.[0];
-      if (seconds !== undefined) this.#seconds = Math.max(this.#seconds, Number(seconds) + 1);
+      const counter = /^\d{1,10}\.(\d{1,15})\./.exec(name.slice(ours.length))?.[1];
+      if (counter !== undefined) this.#counter = Math.max(this.#counter, Number(counter));
     }
   }
 

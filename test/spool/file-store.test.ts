@@ -61,12 +61,13 @@ test("create() takes the next number when a file of that name exists or the cloc
 test("create() takes no id that an earlier process of the same pid can have made, though the clock has gone back", async () => {
   await using spool = await tempSpool();
   const { pid } = process;
-  spool.put(`emailrelay.${pid}.8.1.envelope.bad`, "has lost its content");
-  spool.put(`emailrelay.${pid + 1}.9.1.envelope`, "another's");
-  spool.put(`emailrelay.${pid}.12345678901.1.envelope`, "no time");
+  spool.put(`emailrelay.${pid}.5.8.envelope.bad`, "has lost its content");
+  spool.put(`emailrelay.${pid}.4000000000.3.envelope`, "from a time to come");
+  spool.put(`emailrelay.${pid + 1}.5.9.envelope`, "another's");
+  spool.put(`emailrelay.${pid}.5.1234567890123456.envelope`, "no count");
   const store = await spool.open({ clock: { ...systemClock, now: () => 5000 } });
   await using draft = await store.create();
-  assert.equal(draft.id, `emailrelay.${pid}.9.1`);
+  assert.equal(draft.id, `emailrelay.${pid}.5.9`);
 });
 
 test("a disposed draft leaves nothing", async () => {
