@@ -40,8 +40,6 @@ export interface ReplayOptions {
   readonly claimed: Set<string>;
   /** Called for each message whose files were written anew. */
   readonly onRestored: (id: MessageId) => void;
-  /** Called for each file that none of us has made, whatever its name says. */
-  readonly onTooLarge: (path: string) => void;
 }
 
 export interface Replayed {
@@ -51,6 +49,8 @@ export interface Replayed {
   readonly unreadable: readonly string[];
   /** What this call and earlier ones have set aside: segments that were damaged, and are still there. */
   readonly damaged: readonly string[];
+  /** What none of us has made like that, whatever its name says: it is never read. */
+  readonly tooLarge: readonly string[];
 }
 
 /** A segment is in use for seconds only; one that was not written for so long has lost its owner. */
@@ -76,7 +76,6 @@ export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
   const { disk, claimed } = options;
   const unreadable: string[] = [];
   let left = false;
-  for (const { path } of namedIn(disk).filter(isForeign)) options.onTooLarge(path);
   for (const found of segmentsIn(disk)) {
     if (claimed.has(found.path)) continue;
     try {
@@ -90,7 +89,9 @@ export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
   await othersAreDone(options);
   removeNotes(options);
   const damaged = filesIn(disk).filter(({ name }) => name.kind === "damaged");
-  return { left, unreadable, damaged: damaged.map(({ path }) => path) };
+  const tooLarge = namedIn(disk).filter(isForeign);
+  const paths = (files: readonly Found[]) => files.map(({ path }) => path);
+  return { left, unreadable, damaged: paths(damaged), tooLarge: paths(tooLarge) };
 }
 
 /** True when it may hold messages, as one with a damaged head, and its owner may be alive elsewhere. */

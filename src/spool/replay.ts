@@ -59,18 +59,19 @@ export class Replay {
     if (journaling === undefined) return;
     const action = "restored from the journal";
     try {
-      const { left, unreadable, damaged } = await replayJournal({
+      const { left, unreadable, damaged, tooLarge } = await replayJournal({
         ...{ disk, journaling, processes, clock, claimed: this.#claimed },
         onRestored: (id) => journal.tell({ kind: "spool.recovered", id, action }),
-        onTooLarge: (path) => this.#tellTooLarge(path),
       });
       const [first] = unreadable;
       this.#tell(first === undefined ? "" : `cannot replay "${first}": permission denied`);
       for (const path of damaged) this.#tellDamaged(path);
+      for (const path of tooLarge) this.#tellTooLarge(path);
       if (left || first !== undefined) void this.#later(ORPHAN_MS);
       const wasPending = this.#isPending;
       this.#isPending = false;
-      this.#isComplete = !left && first === undefined && damaged.length === 0;
+      const isRead = first === undefined && damaged.length === 0 && tooLarge.length === 0;
+      this.#isComplete = !left && isRead;
       if (wasPending) this.#terms.onDone();
     } catch (error) {
       this.#failed(error);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -15,6 +16,7 @@ import { test } from "node:test";
 import { parseMessageId } from "../../src/core/message-id.ts";
 import { nodeJournaling } from "../../src/io/journaling.ts";
 import { encodeHead } from "../../src/spool/journal-format.ts";
+import { systemProcesses } from "../../src/spool/process-table.ts";
 import { putMessage } from "../support/spool-files.ts";
 import type { Part } from "../support/store-program.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
@@ -130,8 +132,14 @@ test("a file named like a journal's, and larger than any, is named once and left
   const head = { ...ELSEWHERE, device: 1, inode: 1, generation: "0123456789abcdef" };
   const segment = join(journals, "01234567-2-1.0.a");
   writeFileSync(segment, encodeHead({ ...head, state: "free" }));
+  const crashed = { ...systemProcesses().home, since: Date.now() - 5000 };
+  writeFileSync(join(folder(spool, ".relayd/holders"), "4000000.5"), JSON.stringify(crashed));
+  const alone = join(spool.directory, "emailrelay.4000000.1.9.content");
+  writeFileSync(alone, "");
   const store = await spool.open();
   await store.replay();
+  await store.recover();
+  assert.ok(existsSync(alone), "its envelope may be in there");
   assert.deepEqual(await store.ready(), [ID]);
   const texts = large.map((path) => `ignoring "${path}": larger than any journal of relayd`);
   assert.deepEqual(spool.warnings().sort(), texts);

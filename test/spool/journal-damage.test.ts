@@ -340,8 +340,7 @@ test("a segment of another container whose head is damaged may hold messages", a
   const { disk, bytes } = await afterCut([SMALL]);
   flip(bytes, IN_HEAD);
   const { left } = await replayJournal({
-    ...{ disk, journaling: disk.journaling, claimed: new Set() },
-    ...{ onRestored: () => assert.fail(), onTooLarge: () => assert.fail() },
+    ...{ disk, journaling: disk.journaling, claimed: new Set(), onRestored: () => assert.fail() },
     processes: { ...processesOf("1"), pid: 8, startOf: (pid) => (pid === 8 ? "1" : null) },
     clock: { ...shortClock, now: () => 0 },
   });
