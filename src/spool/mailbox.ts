@@ -134,7 +134,10 @@ async function intoFolder(
   throw notInto(join(base.directory, mailbox), `another message is named "${parcel.id}" there`);
 }
 
-/** False when the name is another message's. What an earlier delivery of this one has left is not ours to take back. */
+/**
+ * False when the name is another message's. What an earlier delivery of this one has left is not ours to take back,
+ * but its envelope is replaced: it says more after each attempt.
+ */
 async function putAs(
   id: MessageId,
   { base, mailbox }: { readonly base: Disk; readonly mailbox: string },
@@ -149,7 +152,9 @@ async function putAs(
     content: await look(base, content, parcel, (file) => haveSameBytes(file, source)),
     envelope: await look(base, envelope, parcel, (file) => file.readAll().equals(bytes)),
   };
-  if (there.content === "other" || there.envelope === "other") return false;
+  // Content that stays in the spool is made there under a name that nobody has: the envelope is this message's too.
+  const isSame = there.content === "same" || parcel.how === "stay";
+  if (there.content === "other" || (there.envelope === "other" && !isSame)) return false;
   if (there.content === "none" && parcel.how !== "stay") {
     try {
       // Under its final name at once: whoever has made it has the name.
@@ -160,9 +165,9 @@ async function putAs(
     }
     placed.push(content);
   }
-  if (there.envelope === "none") {
+  if (there.envelope !== "same") {
     await replace(base, envelope, parcel.sync, filledWith(bytes));
-    placed.push(envelope);
+    if (there.envelope === "none") placed.push(envelope);
   }
   return true;
 }

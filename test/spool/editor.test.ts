@@ -175,14 +175,20 @@ test("distribute() gives a message another name where its own is another message
   }
 });
 
-test("distribute() takes the same content in another envelope for another message", async () => {
-  const disk = new CrashingDisk();
-  await prepare(disk, "client");
-  const earlier = { [`alice/${ID}.content`]: CONTENT, [`alice/${ID}.envelope`]: "its own" };
-  putEarlier(disk, earlier);
-  await distributing("copy")(benchOn(disk).editor, filesOf("client"));
-  assert.ok(has(disk, `alice/${ID}.envelope`, "its own"));
-  assert.ok(has(disk, `alice/${ID}.2.content`, CONTENT));
+test("distribute() replaces the envelope of an earlier delivery of the same message", async () => {
+  for (const how of ["copy", "stay"] as const) {
+    const disk = new CrashingDisk();
+    await prepare(disk, "client");
+    const content: Record<string, string> =
+      how === "copy" ? { [`alice/${ID}.content`]: CONTENT } : {};
+    putEarlier(disk, { ...content, [`alice/${ID}.envelope`]: "as it was before an attempt" });
+    await distributing(how)(benchOn(disk).editor, filesOf("client"));
+    assert.ok(has(disk, `alice/${ID}.envelope`, encodeEnvelope(ENVELOPE, "").toString()));
+    assert.deepEqual(
+      disk.names().filter((name) => name.includes(`${ID}.2`)),
+      [],
+    );
+  }
 });
 
 test("distribute() does not deliver the same message a second time", async () => {
@@ -196,17 +202,15 @@ test("distribute() does not deliver the same message a second time", async () =>
 });
 
 test("distribute() of envelopes fails where another message has the name, and replaces nothing", async () => {
-  for (const end of ["content", "envelope"]) {
-    const disk = new CrashingDisk();
-    await prepare(disk, "client");
-    putEarlier(disk, { [`alice/${ID}.${end}`]: "another" });
-    const before = picture(disk);
-    await assert.rejects(distributing("stay")(benchOn(disk).editor, filesOf("client")), {
-      code: "SPOOL_IO",
-      message: `cannot deliver to "/memory/spool/alice": another message is named "${ID}" there`,
-    });
-    assert.deepEqual(picture(disk), before, end);
-  }
+  const disk = new CrashingDisk();
+  await prepare(disk, "client");
+  putEarlier(disk, { [`alice/${ID}.content`]: "another" });
+  const before = picture(disk);
+  await assert.rejects(distributing("stay")(benchOn(disk).editor, filesOf("client")), {
+    code: "SPOOL_IO",
+    message: `cannot deliver to "/memory/spool/alice": another message is named "${ID}" there`,
+  });
+  assert.deepEqual(picture(disk), before);
 });
 
 test("distribute() names no message in a maildir as one was named before a restart", async () => {
