@@ -114,8 +114,10 @@ export class FileDraft implements Draft {
     return this.#envelope;
   }
 
+  /** Before anybody else can know of them. */
   #remember(envelope: DiskFile | null): void {
-    if (envelope === null || this.#house.remembers?.() !== true) return;
+    if (envelope === null || this.#filtered || this.#stamps !== null) return;
+    if (this.#house.remembers?.() !== true) return;
     this.#stamps = { content: stampOf(this.#content.facts()), envelope: stampOf(envelope.facts()) };
   }
 
@@ -182,6 +184,7 @@ export class FileDraft implements Draft {
     }
     progress.envelope = newName(id);
     const envelope = this.#writeEnvelope();
+    this.#remember(envelope);
     const files = this.#filtered || envelope === null ? null : [this.#content, envelope];
     await publish(this.#disk, directory, { id, written: files, progress });
   }

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { silentJournal } from "../../src/core/events.ts";
 import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
+import { nodeDisk } from "../../src/io/node-disk.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
 import { Fresh } from "../../src/spool/fresh.ts";
 import { allBytes, storeMessage } from "../support/messages.ts";
@@ -129,5 +130,34 @@ test("what others have done to a message that has just come is what a lease has"
   const gone = await storeMessage(store, "alice\r\n");
   rmSync(path(`${gone}.content`));
   await assert.rejects(leased(gone), { code: "CONTENT_MISSING" });
+  await store.close();
+});
+
+test("a message that comes while a forwarder is at work is not read back, with or without the journal", async () => {
+  const directory = temporarySpool();
+  const disk = nodeDisk(directory);
+  const opened: string[] = [];
+  const store = await openFileStore({
+    ...{ directory, sync: true, shared: false, journal: silentJournal, clock: systemClock },
+    commits: {},
+    disk: {
+      ...disk,
+      open: (name) => {
+        opened.push(name);
+        return disk.open(name);
+      },
+    },
+  });
+  const take = async () => {
+    await using lease = await store.lease(await storeMessage(store, "x\r\n"));
+    await using content = await lease?.content();
+    assert.equal((await allBytes(content ?? assert.fail())).toString(), "x\r\n");
+    await lease?.complete();
+  };
+  // Nobody knows before that there is a forwarder.
+  await take();
+  opened.length = 0;
+  for (let n = 0; n < 3; n++) await take();
+  assert.deepEqual(opened, []);
   await store.close();
 });
