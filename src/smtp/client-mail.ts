@@ -3,7 +3,7 @@ import type { ClientSmtpWords } from "../core/config.ts";
 import { dsnOf } from "../core/dsn.ts";
 import type { Envelope } from "../core/envelope.ts";
 import { decodeXtext, encodeXtext } from "../core/xtext.ts";
-import { fitsPath, namable, unnamable } from "./client-path.ts";
+import { fitsPath, isNamable } from "./client-path.ts";
 import type { Extensions } from "./client-protocol.ts";
 
 export interface MailTerms {
@@ -25,8 +25,7 @@ const NO_CHUNKING = "cannot send binarymime message to a non-chunking server";
  */
 export function unsendable({ from, toRemote }: Envelope, forwardTo: "all" | "some"): string | null {
   if (toRemote.length === 0) return "no remote recipients";
-  const enough =
-    forwardTo === "all" ? unnamable(toRemote).length === 0 : namable(toRemote).length > 0;
+  const enough = forwardTo === "all" ? toRemote.every(isNamable) : toRemote.some(isNamable);
   if (fitsPath(from) && enough) return null;
   return "cannot send message with an invalid address in its envelope";
 }

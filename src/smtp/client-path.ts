@@ -22,15 +22,19 @@ const BALANCED = /^(?:[^"(<>\\]|\\[^"()<>\\]|"[^"()<>\\]*"|\([^"()<>\\]*\))*$/u;
 /** "SIZE=1" or "SMTPUTF8" after a blank; the last word goes on with ">". */
 const PARAMETER = /\s[a-z\d][a-z\d-]*[=\s]/i;
 
+/** True for a recipient who can be named in a command. */
+export function isNamable(recipient: string): boolean {
+  return recipient !== "" && fitsPath(recipient);
+}
+
 /** Those who can be named in a command, each once. */
 export function namable(recipients: readonly string[]): string[] {
-  return [...new Set(recipients)].filter((one) => one !== "" && fitsPath(one));
+  return [...new Set(recipients)].filter(isNamable);
 }
 
 /** The others, as refused; the words are ours. */
 export function unnamable(recipients: readonly string[]): RejectedRecipient[] {
-  const good = new Set(namable(recipients));
-  const others = [...new Set(recipients)].filter((one) => !good.has(one));
+  const others = new Set(recipients.filter((one) => !isNamable(one)));
   const reply = { code: 0, text: "5.1.3 cannot send to an invalid address" };
-  return others.map((recipient) => ({ recipient, reply }));
+  return [...others].map((recipient) => ({ recipient, reply }));
 }

@@ -31,6 +31,9 @@ export function openTransport(terms: TransportTerms): Transport {
   return new SmtpTransport(terms, files);
 }
 
+/** Addresses in one line of the log. */
+const MANY_NAMED = 5;
+
 class SmtpTransport implements Transport {
   readonly #terms: TransportTerms;
   readonly #tls: ClientTlsFiles | null;
@@ -95,8 +98,9 @@ class SmtpTransport implements Transport {
     if (receipt === null || receipt.kind === "unsendable") return receipt;
     const refused = unnamable(envelope.toRemote);
     if (refused.length === 0) return receipt;
-    const named = refused.map(({ recipient }) => `<${recipient}>`).join(", ");
-    this.#warn(`cannot send to invalid address ${named}`);
+    const named = refused.slice(0, MANY_NAMED).map(({ recipient }) => `<${recipient}>`);
+    const more = refused.length > named.length ? ` and ${refused.length - named.length} more` : "";
+    this.#warn(`cannot send to invalid address ${named.join(", ")}${more}`);
     return { ...receipt, rejected: [...(receipt.rejected ?? []), ...refused] };
   }
 
