@@ -14,7 +14,7 @@ import { systemText } from "./system-text.ts";
 
 /**
  * Writes `<pid>\n`, mode 0644, group of the given id; makes the directory (one level, 0775) if it is missing.
- * Throws PID_FILE, and leaves no file then.
+ * Throws PID_FILE, and leaves no file with our pid then.
  */
 export function writePidFile(path: string, pid: number, gid: number | null): void {
   try {
