@@ -99,11 +99,16 @@ function claimUnlessInUse(options: ReplayOptions, found: Found): boolean {
   const segment = readSegment(options.disk, found.path);
   if (segment === null) return false;
   if (isInUse(options, found, segment.head)) {
-    return segment.head?.state !== "free" && !isHere(options, found);
+    return mayHold(segment) && !isHere(options, found);
   }
   const path = claim(options, found);
   if (path !== null) options.claimed.add(path);
   return false;
+}
+
+/** Not one whose owner was killed before it had a head: it is made of zeros. */
+function mayHold({ head, bytes }: Segment): boolean {
+  return head === null ? !bytes.equals(Buffer.alloc(bytes.length)) : head.state !== "free";
 }
 
 /** From the claim on nobody else touches them. */
