@@ -1,19 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
 import {
-  bin,
   runProgram,
   sendMail,
   TestRelay,
@@ -256,24 +247,6 @@ test("a filter that cannot be looked at is a warning at start, and refuses mail"
     new RegExp(`^relayd: warning: filter program does not exist: ${loop}`),
   );
   assert.match(relay.stderr, new RegExp(`^relayd: warning: invalid program: ${folder}$`, "m"));
-});
-
-test("--check-config names a filter in a directory that is closed to the account", () => {
-  const folder = temporary();
-  const filter = join(folder, "filter");
-  writeFileSync(filter, "#!/bin/sh\n", { mode: 0o755 });
-  const spool = temporarySpool();
-  for (const directory of [join(spool, ".."), spool]) chmodSync(directory, 0o777);
-  chmodSync(folder, 0);
-  const account = process.getuid?.() === 0 ? { uid: 1, gid: 1 } : {};
-  const args = [bin("relayd"), "--check-config", `--filter=${filter}`, `--spool-dir=${spool}`];
-  const { status, stdout } = spawnSync(process.execPath, args, { ...account, encoding: "latin1" });
-  assert.equal(
-    stdout,
-    `--filter: warning: filter program is not executable: ${filter}\n` +
-      "relayd: the configuration is valid\n",
-  );
-  assert.equal(status, 0);
 });
 
 test("a filter of an unknown kind is refused at start", async () => {

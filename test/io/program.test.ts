@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { setMaxListeners } from "node:events";
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -21,6 +29,11 @@ function runOf(path: string, changes: Partial<ProgramRun> = {}): ProgramRun {
 function startError(message: string) {
   return (error: unknown) =>
     error instanceof RelayError && error.code === "PROGRAM_START" && error.message === message;
+}
+
+/** The address of a module of `src/io`, for a program of its own. */
+function room(file: string): string {
+  return pathToFileURL(join(import.meta.dirname, "../../src/io", file)).href;
 }
 
 function needsRoot() {
@@ -260,8 +273,6 @@ test("runProgram() and its time-out work for a process that has given up root", 
   using programs = tempPrograms();
   const hang = programs.script("hang", "grep '^Uid' /proc/$$/status", "exec sleep 1000");
   // Ids are given up for good in a process of its own.
-  const room = (file: string) =>
-    pathToFileURL(join(import.meta.dirname, "../../src/io", file)).href;
   const text = `
     import { become, findAccount } from ${JSON.stringify(room("identity.js"))};
     import { runProgram } from ${JSON.stringify(room("program.js"))};
@@ -310,4 +321,25 @@ test("programWarnings() says that there is none where none can be looked at", ()
   for (const path of [loop, below, join(directory, "x".repeat(300))]) {
     assert.deepEqual(programWarnings(path, "filter"), [`filter program does not exist: ${path}`]);
   }
+});
+
+test("programWarnings() names a program in a directory that is closed to the account", () => {
+  using programs = tempPrograms();
+  const path = programs.script("closed");
+  chmodSync(programs.directory, 0);
+  // What root may read (Node and this project may lie in a closed directory) is read before.
+  const text = `
+    const { programWarnings } = await import(${JSON.stringify(room("program.js"))});
+    if (process.getuid() === 0) {
+      process.setgroups([]);
+      process.setgid(1);
+      process.setuid(1);
+    }
+    console.log(JSON.stringify(programWarnings(${JSON.stringify(path)}, "filter")));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", text], {
+    encoding: "utf8",
+  });
+  chmodSync(programs.directory, 0o755);
+  assert.equal(stderr, "");
+  assert.deepEqual(JSON.parse(stdout), [`filter program is not executable: ${path}`]);
 });
