@@ -2,10 +2,13 @@
  * A large message on its way to one reader. What comes is copied into blocks: the buffers it came in are free at
  * once, a client that sends byte by byte costs no object for each, and the reader has few large pieces to write.
  */
-import { giveBack } from "../io/give-back.ts";
+import { BlockShelf } from "./block-shelf.ts";
 
 /** One block is with the reader, one is filled meanwhile; then the client has to wait. */
 const BLOCK_BYTES = 256 * 1024;
+
+/** For all messages; 4 MB are kept. */
+const shelf = new BlockShelf(BLOCK_BYTES, 16);
 
 interface Block {
   readonly bytes: Buffer;
@@ -100,7 +103,7 @@ export class ContentQueue implements AsyncIterableIterator<Uint8Array, undefined
   #unfilled(): Block {
     const last = this.#blocks.at(-1);
     if (last !== undefined && last.used < BLOCK_BYTES) return last;
-    const block = this.#spare ?? { bytes: Buffer.allocUnsafeSlow(BLOCK_BYTES), used: 0 };
+    const block = this.#spare ?? { bytes: shelf.take(), used: 0 };
     this.#spare = null;
     this.#blocks.push(block);
     return block;
@@ -129,13 +132,13 @@ export class ContentQueue implements AsyncIterableIterator<Uint8Array, undefined
     if (block === null) return;
     block.used = 0;
     if (this.#spare === null) this.#spare = block;
-    else giveBack(block.bytes);
+    else shelf.putBack(block.bytes);
   }
 
   /** Not what the reader has: it may be in the middle of a write. */
   #forget(): void {
-    for (const { bytes } of this.#blocks.splice(0)) giveBack(bytes);
-    if (this.#spare !== null) giveBack(this.#spare.bytes);
+    for (const { bytes } of this.#blocks.splice(0)) shelf.putBack(bytes);
+    if (this.#spare !== null) shelf.putBack(this.#spare.bytes);
     this.#spare = null;
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { giveBack } from "../../src/io/give-back.ts";
+import { BlockShelf } from "../../src/smtp/block-shelf.ts";
 import { ContentQueue } from "../../src/smtp/content-queue.ts";
 import { IncomingMessage } from "../../src/smtp/incoming.ts";
 import { LineReader } from "../../src/smtp/line.ts";
@@ -84,6 +85,43 @@ test("ContentQueue throws away what its reader does not want", async () => {
   assert.equal(queue.push(block), true);
   assert.equal(queue.push(block), true);
   assert.equal((await queue.next()).done, true);
+});
+
+test("ContentQueue uses the blocks of one message again for the next", async () => {
+  const used: ArrayBufferLike[] = [];
+  for (let message = 0; message < 2; message += 1) {
+    const queue = new ContentQueue(ignore);
+    queue.push(block);
+    queue.end();
+    for await (const { buffer } of queue) used.push(buffer);
+  }
+  assert.equal(used.length, 2);
+  assert.equal(used[0], used[1]);
+});
+
+test("ContentQueue gives no other message what its reader still has", async () => {
+  for (const going of ["fail", "end"] as const) {
+    const queue = new ContentQueue(ignore);
+    for (let count = 0; count < 3; count += 1) queue.push(block);
+    const { value } = await queue.next();
+    queue[going](new Error("gone"));
+    const others = Array.from({ length: 20 }, () => new ContentQueue(ignore));
+    for (const other of others) other.push(Buffer.alloc(BLOCK, "y"));
+    assert.ok(value !== undefined && block.equals(value));
+    await queue.return();
+    for (const other of others) await other.return();
+  }
+});
+
+test("BlockShelf keeps so many blocks and gives the rest back", () => {
+  const shelf = new BlockShelf(64 * 1024, 2);
+  const blocks = [shelf.take(), shelf.take(), shelf.take()];
+  for (const one of blocks) shelf.putBack(one);
+  assert.deepEqual(
+    blocks.map(({ length }) => length),
+    [64 * 1024, 64 * 1024, 0],
+  );
+  assert.ok(blocks.includes(shelf.take()));
 });
 
 test("giveBack() empties what is large, and leaves alone what may be a part of something else", () => {
