@@ -10,6 +10,7 @@ import type { MailProgram, StartProgram } from "./mail-programs.ts";
 import { usageOf } from "./processes.ts";
 import type { Scenario } from "./scenario-list.ts";
 import { syncedWrites } from "./synced-writes.ts";
+import { memoryNeeded, warmMemory } from "./warm-memory.ts";
 
 /** One program in one scenario; medians. */
 export interface Figures {
@@ -99,6 +100,7 @@ async function inTurns(
   for (let round = 0; round < terms.rounds; round++) {
     for (const { runner, samples, most } of taking) {
       const load = { ...scenario, messages: Math.min(scenario.messages, most) };
+      warmMemory(terms.directory, memoryNeeded(load));
       samples.push(await runner.round(load, signal));
     }
   }
