@@ -54,8 +54,9 @@ class SessionReception implements Reception {
     const { at, immediate } = this.#options;
     this.#filter ??= open(at.openServerFilter);
     const { reply, id } = await receive(at, submission, this.#filter, signal);
-    const remote = submission.envelope.toRemote.length > 0;
-    if (id === null || immediate === null || !remote) return reply;
+    if (id === null || immediate === null) return reply;
+    // Without a filter the stored envelope is the client's: local mail need not be locked to know it.
+    if (this.#filter === null && submission.envelope.toRemote.length === 0) return reply;
     const openExit = async () => (this.#exit ??= await openedExit(at, immediate));
     return await forwardNow(at, { id, reply }, openExit, signal);
   }
@@ -99,6 +100,8 @@ async function forwardNow(
     await using lease = await at.store.lease(id);
     // Somebody else's run was faster: the message is safe and on its way.
     if (lease === null) return accepted.reply;
+    // The server filter has the last word on who is local.
+    if (lease.envelope.toRemote.length === 0) return accepted.reply;
     const exit = await openExit();
     const routed = await route(at, lease, exit.routingFilter, signal);
     if (routed.kind === "routed" && (await waits(at, routed))) return accepted.reply;

@@ -225,6 +225,40 @@ test("--immediate tells the client what --client-filter says", async () => {
   assert.deepEqual(smarthost.messages, []);
 });
 
+test("--immediate leaves what --filter has made local in the queue, and the client hears 250", async () => {
+  const smarthost = await openCatcher();
+  const relay = await TestRelay.start([
+    "--immediate",
+    `--forward-to=${smarthost.address}`,
+    `--filter=${script('sed -i "s/-To-Remote: .*@example.net/-To-Local: bob/" "$2"')}`,
+  ]);
+  assert.equal(await sendMail(relay.port), "250 message processed");
+  assert.match(relay.files().join(" "), /^\S+\.content \S+\.envelope$/);
+  assert.equal(await sendMail(relay.port, { to: ["x@x.test"] }), "250 message processed");
+  assert.deepEqual(
+    smarthost.messages.map(({ to }) => to),
+    [["x@x.test"]],
+  );
+});
+
+test("--immediate forwards what --filter has made remote before the client hears 250", async () => {
+  const sent: string[] = [];
+  const smarthost = await openCatcher({
+    dot: ({ to }) => {
+      sent.push(...to);
+      return "554 5.7.1 spam";
+    },
+  });
+  const relay = await TestRelay.start([
+    "--immediate",
+    `--forward-to=${smarthost.address}`,
+    `--address-verifier=${script("echo Bob; echo bob")}`,
+    `--filter=${script('sed -i "s/-To-Local: bob/-To-Remote: bob@x.test/" "$2"')}`,
+  ]);
+  assert.equal(await sendMail(relay.port), "554 5.7.1 spam");
+  assert.deepEqual(sent, ["bob@x.test"]);
+});
+
 test("a filter that does not exist is a warning at start, and refuses mail", async () => {
   const { relay, reply } = await replyWith("--filter=/no/such/filter");
   assert.equal(reply, "452 rejected");
