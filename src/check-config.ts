@@ -1,16 +1,21 @@
 /** `--check-config`: reads everything that a start would read, and says everything that is wrong with it. */
 import { mkdtempSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { openClientAccounts } from "./auth/client-accounts.ts";
 import { pamFault } from "./auth/pam.ts";
 import { checkSecretsFile, worldReadable } from "./auth/secrets-file.ts";
 import type { Configuration, Problem } from "./config/configuration.ts";
 import { isPam } from "./config/paths.ts";
 import type { ForwardConfig, InstanceConfig, LogConfig } from "./core/config.ts";
 import { describeError } from "./core/errors.ts";
+import { silentJournal } from "./core/events.ts";
 import { filterFaults } from "./filters/open.ts";
 import { loopFaults, wouldListen } from "./instance/loops.ts";
+import { systemClock } from "./io/clock.ts";
+import { checkPidFile } from "./io/pid-file.ts";
 import { loadServerKeys } from "./io/server-tls.ts";
 import { findSystemAccount } from "./io/system-account.ts";
+import { logPathAt } from "./observe/log-file.ts";
 import { dnsblFaults } from "./policy/dnsbl-spec.ts";
 import { openClientTls } from "./smtp/client-tls.ts";
 import { verifierFaults } from "./verifiers/spec.ts";
@@ -29,7 +34,14 @@ export function checkConfiguration(check: Check, print: (line: string) => void):
     if (config.user !== "root") findSystemAccount(config.user);
     return [];
   });
-  if (config.log.file !== null) look(origins("log-file"), () => logFile(config.log));
+  const { log, pidFile } = config;
+  if (log.file !== null) look(origins("log-file"), () => logFile(log));
+  if (pidFile !== null) {
+    look(origins("pid-file"), () => {
+      checkPidFile(pidFile);
+      return [];
+    });
+  }
   for (const one of config.instances) checkInstance(one, origins, look);
   for (const { where, severity, text } of found) {
     print(`${where}: ${severity === "warning" ? "warning: " : ""}${text}`);
@@ -80,9 +92,11 @@ function checkClient(
   origins: Check["origins"],
   look: Look,
 ): void {
-  if (client.secrets !== null && !client.secrets.startsWith("plain:")) {
+  if (client.secrets !== null) {
     const path = client.secrets;
-    look(origins("client-auth", name), () => secrets(path));
+    look(origins("client-auth", name), () =>
+      path.startsWith("plain:") ? inlineSecret(client) : secrets(path),
+    );
   }
   if (client.tls !== null) {
     const { tls } = client;
@@ -122,14 +136,21 @@ function secrets(path: string): readonly string[] {
   return checkSecretsFile(path, (file) => readFileSync(file, "utf8")).map(({ text }) => text);
 }
 
+function inlineSecret({ secrets, authConfig }: ForwardConfig["client"]): readonly string[] {
+  const read = (path: string) => readFileSync(path, "utf8");
+  openClientAccounts({ secrets, authConfig, journal: silentJournal, clock: systemClock, read });
+  return [];
+}
+
 function privacy(path: string): readonly string[] {
   const text = worldReadable(path);
   return text === null ? [] : [text];
 }
 
 function logFile({ file }: LogConfig): readonly string[] {
-  const directory = dirname(file ?? "/");
+  const path = logPathAt(file ?? "/", systemClock.now());
+  const directory = dirname(path);
   return statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true
     ? []
-    : [`cannot open log file: ${file ?? ""}: no such directory: "${directory}"`];
+    : [`cannot open log file: ${path}: no such directory: "${directory}"`];
 }

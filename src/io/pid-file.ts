@@ -1,9 +1,13 @@
 /** The pid file: how init scripts find the daemon. */
 import {
+  accessSync,
   chmodSync,
   chownSync,
+  closeSync,
+  constants,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   unlinkSync,
   writeFileSync,
@@ -21,9 +25,30 @@ export function writePidFile(path: string, pid: number, gid: number | null): voi
     write(path, pid, gid);
   } catch (cause) {
     removePidFile(path, pid);
-    const text = `cannot write pid file: ${path}: ${systemText(cause)}`;
-    throw new RelayError("PID_FILE", "--pid-file", text, { cause });
+    throw cannotWrite(path, cause);
   }
+}
+
+/** Throws what `writePidFile` would throw, as far as it can be told without writing. */
+export function checkPidFile(path: string): void {
+  const { O_NONBLOCK, O_WRONLY, W_OK, X_OK } = constants;
+  const directory = dirname(path);
+  try {
+    if (existsSync(path)) {
+      closeSync(openSync(path, O_WRONLY | O_NONBLOCK));
+    } else {
+      const writable = existsSync(directory) ? directory : dirname(directory);
+      // The dot: it is to be a directory.
+      accessSync(`${writable}/.`, W_OK | X_OK);
+    }
+  } catch (cause) {
+    throw cannotWrite(path, cause);
+  }
+}
+
+function cannotWrite(path: string, cause: unknown): RelayError {
+  const text = `cannot write pid file: ${path}: ${systemText(cause)}`;
+  return new RelayError("PID_FILE", "--pid-file", text, { cause });
 }
 
 function write(path: string, pid: number, gid: number | null): void {

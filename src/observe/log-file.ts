@@ -97,9 +97,7 @@ export class LogFile {
   }
 
   #expanded(): string {
-    const date = new Date(this.#options.clock.now());
-    const hour = String(date.getHours()).padStart(2, "0");
-    return this.#options.path.replace(/%[dh]/g, (word) => (word === "%d" ? localDay(date) : hour));
+    return logPathAt(this.#options.path, this.#options.clock.now());
   }
 
   #open(): number {
@@ -119,4 +117,11 @@ export class LogFile {
       throw new RelayError("LOG_OPEN", "--log-file", message, { cause });
     }
   }
+}
+
+/** The name that a log file has at that moment: %d is YYYYMMDD, %h the hour, in local time. `now`: milliseconds since 1970. */
+export function logPathAt(path: string, now: number): string {
+  const date = new Date(now);
+  const hour = String(date.getHours()).padStart(2, "0");
+  return path.replace(/%[dh]/g, (word) => (word === "%d" ? localDay(date) : hour));
 }
