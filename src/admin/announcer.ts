@@ -17,8 +17,6 @@ export class Announcer {
   readonly #inHand = new Map<string, "waiting" | "announced">();
   /** Smarthost and account of the last message: the next one of the same goes over the same connection. */
   #route: string | null = null;
-  /** A peer on a unix socket has no name; the path that was connected to has. */
-  #path = "/";
 
   readonly #client: Lines = {
     "forward.requested": ({ reason }) => {
@@ -29,14 +27,10 @@ export class Announcer {
     "forward.message": (event) => this.#message(event),
     "forward.abandoned": ({ id }) => this.#sent(id, "abandoned"),
     "smarthost.resolving": ({ address }) => [`resolving: ${slashed(address)}`],
-    "smarthost.connecting": ({ address }) => {
-      if (address.startsWith("/")) this.#path = address;
-      return [`connecting: ${address}`, ...this.#sending()];
-    },
-    "smarthost.connected": ({ peer: { address, port } }) => {
-      const shown = address === "/" ? this.#path : displayAddress(address, port);
-      return [`connected: ${shown}`];
-    },
+    "smarthost.connecting": ({ address }) => [`connecting: ${address}`, ...this.#sending()],
+    "smarthost.connected": ({ peer: { address, port } }) => [
+      `connected: ${displayAddress(address, port)}`,
+    ],
     "message.delivered": ({ id }) => this.#sent(id, ""),
     "message.failed": ({ id, delivery }) => this.#sent(id, delivery.text),
     "message.queued": ({ id, delivery }) => this.#sent(id, delivery.text),

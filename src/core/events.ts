@@ -159,7 +159,7 @@ export type Level = "info" | "warning" | "error";
 
 /** The far end of a connection. */
 export interface Peer {
-  /** IP address, or "/" for a unix socket. */
+  /** IP address; of a unix socket the path that we have connected to, "/" for a client's. */
   readonly address: string;
   /** 0 for a unix socket. */
   readonly port: number;

@@ -88,8 +88,7 @@ export class Approach {
       socket.destroy();
       return unconnected(`connect failure: ${this.#to.address} is this relay itself`);
     }
-    const address =
-      endpoint.kind === "unix" ? endpoint.path : displayAddress(peer.address, peer.port);
+    const address = displayAddress(peer.address, peer.port);
     const implicit = config.tls?.mode === "implicit";
     const first = implicit ? await this.#secure(socket, peer) : { socket, tls: "" };
     if ("kind" in first) return first;
@@ -138,7 +137,7 @@ export class Approach {
   #greetingTerms(line: Wire): GreetingTerms {
     const { config, domain, accounts, journal } = this.#terms;
     const { peer, promptMs } = line;
-    const local = peer.address === "/" ? "/" : plainIp(line.socket.localAddress ?? "");
+    const local = peer.address.startsWith("/") ? "/" : plainIp(line.socket.localAddress ?? "");
     const secured = line.tls !== "";
     const required = config.tls?.required === true ? "required" : "offered";
     return {

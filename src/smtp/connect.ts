@@ -15,7 +15,7 @@ export interface ConnectTerms {
   readonly signal: AbortSignal;
 }
 
-/** Rejects only when the signal is aborted. */
+/** The peer of a unix socket is shown by the path it was found at. Rejects only when the signal is aborted. */
 export async function connect(endpoint: Endpoint, terms: ConnectTerms): Promise<io.Connected> {
   const { journal } = terms;
   const made = await io.connect(endpoint, {
@@ -26,8 +26,9 @@ export async function connect(endpoint: Endpoint, terms: ConnectTerms): Promise<
     },
   });
   if (made.kind === "failed") return made;
-  const ends = { peer: made.peer, local: localEnd(made.socket) };
+  const peer = endpoint.kind === "unix" ? { address: endpoint.path, port: 0 } : made.peer;
+  const ends = { peer, local: localEnd(made.socket) };
   journal.tell({ kind: "smarthost.connected", ...ends });
   made.socket.once("close", () => journal.tell({ kind: "smarthost.disconnected", ...ends }));
-  return made;
+  return { ...made, peer };
 }

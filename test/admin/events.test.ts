@@ -213,7 +213,7 @@ test("notify names the path of a smarthost on a unix socket", async () => {
   const { admin, watcher, tell } = await notified();
   await using _ = admin;
   await using __ = watcher;
-  const ends = { peer: { address: "/", port: 0 }, local: "/" };
+  const ends = { peer: { address: "/run/smarthost", port: 0 }, local: "/" };
   tell({ kind: "smarthost.connecting", address: "/run/smarthost" });
   tell({ kind: "smarthost.connected", ...ends });
   await watcher.expect(

@@ -109,6 +109,14 @@ test("a smarthost on a unix socket", async () => {
   await using client = testClient({ domain: "nodots" });
   assert.equal((await client.deliver(peer.address, aMessage)).kind, "refused");
   assert.equal(client.transport.session?.peer, path);
+  const [connected] = client.events.filter(({ kind }) => kind === "smarthost.connected");
+  assert.deepEqual(connected, {
+    kind: "smarthost.connected",
+    peer: { address: path, port: 0 },
+    local: "/",
+  });
+  const peers = client.events.flatMap((event) => ("peer" in event ? [event.peer.address] : []));
+  assert.deepEqual([...new Set(peers)], [path]);
   const missing = await client.deliver(`${path}.not`, aMessage);
   assertUnconnected(missing, `connect failure: cannot connect to ${path}.not`);
   rmSync(directory, { recursive: true });
