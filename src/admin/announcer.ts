@@ -26,6 +26,7 @@ export class Announcer {
     "forward.idle": (event) => this.#idle(event),
     "forward.message": (event) => this.#message(event),
     "forward.abandoned": ({ id }) => this.#sent(id, "abandoned"),
+    "forward.skipped": ({ id, why }) => this.#skipped(id, why),
     "smarthost.resolving": ({ address }) => [`resolving: ${slashed(address)}`],
     "smarthost.connecting": ({ address }) => [`connecting: ${address}`, ...this.#sending()],
     "smarthost.connected": ({ peer: { address, port } }) => [
@@ -33,6 +34,7 @@ export class Announcer {
     ],
     "message.delivered": ({ id }) => this.#sent(id, ""),
     "message.failed": ({ id, delivery }) => this.#sent(id, delivery.text),
+    "message.deferred": ({ id, delivery }) => this.#sent(id, delivery.text),
     "message.queued": ({ id, delivery }) => this.#sent(id, delivery.text),
   };
 
@@ -72,6 +74,13 @@ export class Announcer {
       this.#inHand.set(id, "announced");
       return [`sending: ${oneLine(id)}`];
     }
+    return [];
+  }
+
+  /** Whoever was told of its beginning is told of its end. */
+  #skipped(id: string, why: string): string[] {
+    if (this.#inHand.get(id) === "announced") return this.#sent(id, why);
+    this.#inHand.delete(id);
     return [];
   }
 

@@ -121,6 +121,8 @@ export type RelayEvent =
     }
   /** A filter kept the message out of this run. */
   | { readonly kind: "forward.abandoned"; readonly id: MessageId }
+  /** Taken in hand, and put back before it came to an attempt. */
+  | { readonly kind: "forward.skipped"; readonly id: MessageId; readonly why: string }
   | { readonly kind: "smarthost.resolving"; readonly address: string }
   | { readonly kind: "smarthost.connecting"; readonly address: string }
   /** `peer`: the same object when it is disconnected. */

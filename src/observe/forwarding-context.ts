@@ -15,11 +15,11 @@ export class ForwardingContext {
       this.#underWay.add(event.id);
       return event.id;
     }
-    if ("delivery" in event) {
+    if ("delivery" in event || isUntried(event)) {
       this.#underWay.delete(event.id);
       return event.id;
     }
-    // Whatever a filter took out of the last run is not on its way any more.
+    // Whatever was left over from the last run is not on its way any more.
     if (event.kind === "forward.requested") this.#underWay.clear();
     if (event.kind === "smarthost.connected") this.#smarthost = keyOf(event.peer);
     return this.#concerns(event) ? this.#only() : "";
@@ -34,6 +34,13 @@ export class ForwardingContext {
     const [first = ""] = this.#underWay;
     return this.#underWay.size === 1 ? first : "";
   }
+}
+
+/** The end of a message that no smarthost was asked about. */
+function isUntried(
+  event: RelayEvent,
+): event is Extract<RelayEvent, { kind: "forward.abandoned" | "forward.skipped" }> {
+  return event.kind === "forward.abandoned" || event.kind === "forward.skipped";
 }
 
 function keyOf({ address, port }: Peer): string {

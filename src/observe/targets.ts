@@ -63,6 +63,7 @@ const MAY_WAIT: ReadonlySet<RelayEvent["kind"]> = new Set([
   "forward.requested",
   "forward.busy",
   "forward.message",
+  "forward.skipped",
   "forward.idle",
   "smarthost.resolving",
   "smarthost.connecting",

@@ -122,6 +122,7 @@ const ROWS: Rows = {
     detail(({ tried }) => `forwarding: no ${tried === 0 ? "" : "more "}messages to send`),
   ],
   "forward.abandoned": [detail(({ id }) => `abandoned [${id}]: left for another run`)],
+  "forward.skipped": [trace(({ id, why }) => `skipped [${id}]: ${why}`)],
   "forward.message": [
     detail(({ id, selector, forwardTo, forwardToAddress }) => {
       const fields = [

@@ -8,13 +8,13 @@ import type { Retrying } from "./retrying.ts";
 const MAX_LOST = 3;
 
 export class DeadEnds {
-  readonly #at: Pick<Stations, "clock" | "retrying">;
+  readonly #at: Pick<Stations, "clock" | "journal" | "retrying">;
   /** Until when, by the monotonic clock: for the whole run, where mail is not tried again. */
   readonly #until = new Map<string, number>();
   /** Connections lost in a row. */
   readonly #lost = new Map<string, number>();
 
-  constructor(at: Pick<Stations, "clock" | "retrying">) {
+  constructor(at: Pick<Stations, "clock" | "journal" | "retrying">) {
     this.#at = at;
   }
 
@@ -44,6 +44,7 @@ export class DeadEnds {
 
   /** A message for there is tried when its smarthost is. */
   putOff({ id, envelope }: Lease): void {
+    this.#at.journal.tell({ kind: "forward.skipped", id, why: "left for another run" });
     const until = this.#until.get(envelope.forwardToAddress);
     if (until === undefined) return;
     this.#at.retrying?.agenda.defer(id, until - this.#at.clock.monotonic());

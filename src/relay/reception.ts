@@ -108,6 +108,7 @@ async function forwardNow(
     const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
     if (outcome.kind === "later") {
       // A run waits for its turn; the client, who would give up, need not.
+      at.journal.tell({ kind: "forward.skipped", id, why: "left for another run" });
       await lease[Symbol.asyncDispose]();
       at.requestRun("forward rate");
     }
@@ -116,6 +117,7 @@ async function forwardNow(
   } catch (error) {
     at.retrying?.fault(id);
     if (!(error instanceof RelayError)) throw error;
+    at.journal.tell({ kind: "forward.skipped", id, why: error.message });
     const text = `cannot forward ${id}: ${error.message}`;
     at.journal.tell({ kind: "note", level: "error", detail: false, text });
     // It is in the queue and will be tried again: a client that is told to come back sends it twice.

@@ -115,6 +115,7 @@ export class Retrying {
       return;
     }
     await this.#waitFor(at, lease, pause, ended);
+    at.journal.tell({ kind: "forward.skipped", id: lease.id, why });
   }
 
   /** A message whose smarthosts have all been asked, and none could be used. */

@@ -18,7 +18,7 @@ import {
   type Stations,
 } from "./journey.ts";
 import { Lane } from "./lane.ts";
-import { Lanes, laneKey, USUAL } from "./lanes.ts";
+import { addressOf, Lanes, laneKey, USUAL } from "./lanes.ts";
 import { Roll } from "./roll.ts";
 import { type RunResult, Tally } from "./tally.ts";
 
@@ -209,6 +209,7 @@ export class Run {
     }
     await lease[Symbol.asyncDispose]();
     if (routed === null) this.#roll.done(id);
+    else this.#at.journal.tell({ kind: "forward.skipped", id, why: "no connection is free" });
     return routed === null || this.#dead.has(addressOf(lease));
   }
 
@@ -308,8 +309,9 @@ export class Run {
   /** Storage trouble on one message, or a fault of ours: it stays queued, the others go on. */
   #fault(id: MessageId, error: unknown, detail = false): void {
     const { soon, now } = this.#options;
-    if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return;
     const why = describeError(error);
+    this.#at.journal.tell({ kind: "forward.skipped", id, why });
+    if (now.aborted || (soon.aborted && isErrorOf(soon, error))) return;
     this.#tally.wrong(why, false);
     this.#at.retrying?.fault(id);
     const text = `cannot forward ${id}: ${why}`;
@@ -339,9 +341,4 @@ export class Run {
 /** True if it only says that a signal was aborted. */
 function isErrorOf(signal: AbortSignal, error: unknown): boolean {
   return error === signal.reason || (error instanceof Error && error.name === "AbortError");
-}
-
-/** "" for the usual smarthost. */
-function addressOf(lease: Lease): string {
-  return lease.envelope.forwardToAddress;
 }

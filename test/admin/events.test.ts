@@ -209,6 +209,44 @@ test("notify tells what a run did not send", async () => {
   );
 });
 
+test("notify tells of a message that is tried again later, with the reason", async () => {
+  const { admin, watcher, tell } = await notified();
+  await using _ = admin;
+  await using __ = watcher;
+  const again = { delivery: delivery("come back"), retrySeconds: 60, unknown: false };
+  tell(message("one"), outgoing(17100).connecting);
+  tell({ kind: "message.deferred", id: id("one"), ...again });
+  await watcher.expect(
+    lines(
+      "network: out: start",
+      "client: connecting: 127.0.0.1:17100",
+      "client: sending: one",
+      "client: sent: one: come back",
+    ),
+  );
+});
+
+test("notify does not take a message that is put back for the one that is sent", async () => {
+  const { admin, watcher, tell } = await notified();
+  await using _ = admin;
+  await using __ = watcher;
+  const why = "left for another run";
+  const out = outgoing(17100);
+  tell(message("one", "dead:25"), { kind: "forward.skipped", id: id("one"), why });
+  tell(message("two"), out.connecting, out.connected, message("three"));
+  tell({ kind: "forward.skipped", id: id("three"), why });
+  await watcher.expect(
+    lines(
+      "network: out: start",
+      "client: connecting: 127.0.0.1:17100",
+      "client: sending: two",
+      "client: connected: 127.0.0.1:17100",
+      "client: sending: three",
+      `client: sent: three: ${why}`,
+    ),
+  );
+});
+
 test("notify names the path of a smarthost on a unix socket", async () => {
   const { admin, watcher, tell } = await notified();
   await using _ = admin;

@@ -31,6 +31,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   "forward.busy": "reason queued connectedTo",
   "forward.idle": "tried error",
   "forward.abandoned": "id",
+  "forward.skipped": "id why",
   "forward.message": "id selector forwardTo forwardToAddress",
   "smarthost.resolving": "address",
   "smarthost.connecting": "address",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { newMessageId } from "../../src/core/message-id.ts";
 import { delivery, EVENTS, id, logBench, note, peer } from "../support/log-bench.ts";
 
 test("openLog() writes the text lines of each verbosity to standard error", async () => {
@@ -57,6 +58,20 @@ test("journal() names its unit, and lines of a forwarded message its id, when as
       "relayd: info: plain",
     ],
   );
+});
+
+test("lines of a forwarded message bear its id though another was put back untried", () => {
+  for (const kind of ["forward.skipped", "forward.abandoned"] as const) {
+    using at = logBench();
+    const journal = at.open({ fields: ["msgid"] }).journal("");
+    const routing = { selector: "", forwardTo: "", forwardToAddress: "" };
+    const other = newMessageId(1, 2, 3);
+    journal.tell({ kind: "forward.message", id: other, ...routing });
+    journal.tell({ kind, id: other, why: "left for another run" });
+    journal.tell({ kind: "forward.message", id, ...routing });
+    journal.tell({ kind: "smarthost.connected", peer, local: "" });
+    assert.match(at.lines().join(""), /^relayd: info: \(9330\.1795226071\.1\) smtp connection/);
+  }
 });
 
 test("no peer can write a second line or a terminal sequence into the log", () => {

@@ -128,6 +128,7 @@ export const EVENTS: readonly RelayEvent[] = [
   { kind: "forward.busy", reason: "poll", queued: true, connectedTo: "1.2.3.4:25" },
   { kind: "forward.idle", tried: 1, error: "" },
   { kind: "forward.abandoned", id },
+  { kind: "forward.skipped", id, why: "left for another run" },
   { kind: "forward.message", id, selector: "s", forwardTo: "d", forwardToAddress: "1.2.3.4:25" },
   { kind: "smarthost.resolving", address: "mail:25" },
   { kind: "smarthost.connecting", address: "1.2.3.4:25" },
