@@ -8,6 +8,8 @@ export class Tidings {
   readonly #log: Journal;
   readonly #logsPolls: boolean;
   readonly #listeners = new Set<Listen>();
+  /** The run that is under way is that of a poll which the log is not told of. */
+  #quietRun = false;
   readonly #counts = { accepted: 0, delivered: 0, failed: 0, sessions: 0 };
 
   /** `logsPolls`: polls are rare enough to be worth a line each (R10). */
@@ -35,9 +37,20 @@ export class Tidings {
 
   #tell(event: RelayEvent, cause: Cause): void {
     this.#count(event);
-    const poll = event.kind === "forward.requested" && event.reason === "poll";
-    if (!poll || this.#logsPolls) this.#log.tell(event);
+    if (!this.#isQuiet(event, cause)) this.#log.tell(event);
     for (const listen of this.#listeners) listen(event, cause);
+  }
+
+  /** A poll that comes often, and its end when there was nothing to do. */
+  #isQuiet(event: RelayEvent, cause: Cause): boolean {
+    // A flush is a run of its own, beside the others.
+    if (this.#logsPolls || cause === "flush") return false;
+    if (event.kind === "forward.requested") {
+      this.#quietRun = event.reason === "poll";
+      return this.#quietRun;
+    }
+    if (event.kind !== "forward.idle" || !this.#quietRun) return false;
+    return event.tried === 0 && event.error === "";
   }
 
   #count(event: RelayEvent): void {

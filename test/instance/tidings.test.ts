@@ -30,6 +30,30 @@ test("Tidings logs a poll only when polls are rare, and tells subscribers of all
   }
 });
 
+test("Tidings logs the end of an untold poll only when there was something to do, and tells subscribers of all", () => {
+  const idle = (tried: number, error = ""): RelayEvent => ({ kind: "forward.idle", tried, error });
+  const { all, logged } = tidings(false);
+  const heard: RelayEvent[] = [];
+  all.subscribe((event) => heard.push(event));
+  const journal = all.journal();
+  const told = [poll, idle(0), poll, idle(1), poll, idle(0, "no room"), start, idle(0)];
+  for (const event of told) journal.tell(event);
+  assert.deepEqual(logged, [idle(1), idle(0, "no room"), start, idle(0)]);
+  assert.deepEqual(heard, told);
+});
+
+test("Tidings logs the end of a flush during an untold poll, and of each poll that is told", () => {
+  const idle: RelayEvent = { kind: "forward.idle", tried: 0, error: "" };
+  const often = tidings(false);
+  often.all.journal().tell(poll);
+  often.all.journal("flush").tell(idle);
+  often.all.journal().tell(idle);
+  assert.deepEqual(often.logged, [idle]);
+  const rare = tidings(true);
+  for (const event of [poll, idle]) rare.all.journal().tell(event);
+  assert.deepEqual(rare.logged, [poll, idle]);
+});
+
 test("Tidings counts SMTP sessions, and no others", () => {
   const { all } = tidings(true);
   const journal = all.journal();
