@@ -139,10 +139,12 @@ export type RelayEvent =
   | {
       readonly kind: "smarthost.paused";
       readonly address: string;
+      /** The one that may not log in there; "" for the default account, and for all. */
+      readonly account: string;
       readonly why: string;
       readonly seconds: number;
     }
-  | { readonly kind: "smarthost.resumed"; readonly address: string }
+  | { readonly kind: "smarthost.resumed"; readonly address: string; readonly account: string }
   | { readonly kind: "message.delivered"; readonly id: MessageId; readonly delivery: Delivery }
   | { readonly kind: "message.failed"; readonly id: MessageId; readonly delivery: Delivery }
   /** To be tried again for these recipients; `unknown` when nobody knows whether the smarthost took it this time. */

@@ -162,11 +162,13 @@ const ROWS: Rows = {
   ],
   "smarthost.paused": [
     warning(
-      ({ address, why, seconds }) =>
-        `smarthost [${address}] paused for ${seconds}s, mail waits: ${why}`,
+      ({ address, account, why, seconds }) =>
+        `smarthost [${address}]${ofAccount(account)} paused for ${seconds}s, mail waits: ${why}`,
     ),
   ],
-  "smarthost.resumed": [info(({ address }) => `smarthost [${address}] works again`)],
+  "smarthost.resumed": [
+    info(({ address, account }) => `smarthost [${address}]${ofAccount(account)} works again`),
+  ],
   "message.queued": [info(({ id, delivery: given }) => `queued [${id}]: ${delivery(given)}`)],
 };
 
@@ -174,6 +176,11 @@ const ROWS: Rows = {
 function failing(address: string, why: string): string {
   const unreached = why.startsWith("connect failure: ") || why.startsWith("dns error: ");
   return address !== "" && unreached ? "smtp connection failed" : "smtp client error";
+}
+
+/** Other accounts may use it. */
+function ofAccount(account: string): string {
+  return account === "" ? "" : ` account "${account}"`;
 }
 
 /** What the client is told, and the reason where it says more. */

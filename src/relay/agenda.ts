@@ -44,6 +44,7 @@ export class Agenda {
   readonly #due = new Map<MessageId, number>();
   /** None of them is due before then. */
   #first = Number.POSITIVE_INFINITY;
+  /** By smarthost, or by account there. */
   readonly #pauses = new Map<string, Pause>();
   /** By smarthost: messages that were lost on the way there since it last answered for one. */
   readonly #lost = new Map<string, Set<MessageId>>();
@@ -98,20 +99,16 @@ export class Agenda {
     return at !== undefined && at <= now;
   }
 
-  /** Leaves a smarthost alone for a while, longer each time. `news` is true when it is not the `topic` that the operator knows of. */
-  pause(
-    address: string,
-    why: string,
-    topic = why,
-  ): { readonly ms: number; readonly news: boolean } {
-    const before = this.#pauses.get(address);
+  /** Leaves a smarthost, or an account there, alone for a while, longer each time. `news` is true when it is not the `topic` that the operator knows of. */
+  pause(whom: string, why: string, topic = why): { readonly ms: number; readonly news: boolean } {
+    const before = this.#pauses.get(whom);
     // Connections that fail together are one failure.
-    const left = this.pausedFor(address);
+    const left = this.pausedFor(whom);
     if (before !== undefined && left !== null) return { ms: left.ms, news: false };
     const count = (before?.count ?? 0) + 1;
     const ms = Math.min(this.delayAfter(count, false), LONGEST_PAUSE_MS);
     this.#forgetOld();
-    this.#pauses.set(address, { until: this.#options.monotonic() + ms, count, why, topic });
+    this.#pauses.set(whom, { until: this.#options.monotonic() + ms, count, why, topic });
     this.#planned(ms);
     return { ms, news: before?.topic !== topic };
   }
@@ -128,22 +125,22 @@ export class Agenda {
   }
 
   /** It works: true if it had been paused. */
-  resume(address: string): boolean {
-    this.#lost.delete(address);
-    return this.#pauses.delete(address);
+  resume(whom: string): boolean {
+    this.#lost.delete(whom);
+    return this.#pauses.delete(whom);
   }
 
   /** Somebody asks for everything to be tried: all pauses end; who fails again is left alone for longer. */
   waive(): void {
     const now = this.#options.monotonic();
-    for (const [address, pause] of this.#pauses) {
-      if (pause.until > now) this.#pauses.set(address, { ...pause, until: now });
+    for (const [whom, pause] of this.#pauses) {
+      if (pause.until > now) this.#pauses.set(whom, { ...pause, until: now });
     }
   }
 
   /** Why it is left alone at the moment, and for how many more milliseconds; null when it is not. */
-  pausedFor(address: string): { readonly why: string; readonly ms: number } | null {
-    const pause = this.#pauses.get(address);
+  pausedFor(whom: string): { readonly why: string; readonly ms: number } | null {
+    const pause = this.#pauses.get(whom);
     const ms = (pause?.until ?? 0) - this.#options.monotonic();
     return pause !== undefined && ms > 0 ? { why: pause.why, ms } : null;
   }
@@ -191,7 +188,7 @@ export class Agenda {
 
   #forgetOld(): void {
     const long = this.#options.monotonic() - FORGOTTEN_MS;
-    for (const [address, { until }] of this.#pauses) if (until < long) this.resume(address);
+    for (const [whom, { until }] of this.#pauses) if (until < long) this.resume(whom);
   }
 
   #planned(ms: number): void {

@@ -33,14 +33,14 @@ export async function concludeEach(
   ended: Ended,
 ): Promise<Forwarded> {
   const { lease } = routed;
-  const { address } = ended.attempt.smarthost;
+  const { smarthost } = ended.attempt;
   const site = siteTrouble(receipt);
   if (site !== null) {
-    retrying.fails(address, site);
+    retrying.fails(smarthost, site);
     return await retrying.unreached(at, routed, site, ended.attempt);
   }
-  if (receipt.kind === "lost") retrying.loses(address, lease.id, receipt.trouble);
-  else if (receipt.kind !== "unsendable") retrying.works(address);
+  if (receipt.kind === "lost") retrying.loses(smarthost, lease.id, receipt.trouble);
+  else if (receipt.kind !== "unsendable") retrying.works(smarthost);
   const subject = { lease, ended };
   const settled = settleEach(receipt, lease.envelope.toRemote, at.recipients);
   const fates = await fatesOf(retrying, lease, settled);

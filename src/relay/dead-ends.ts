@@ -1,65 +1,87 @@
-/** Where a run need not go any more: by the address of a message, "" for the usual smarthost. */
+/** Where a run need not go any more: to an address, or to that with one account. */
 import type { Lease } from "../core/store.ts";
 import type { Trouble } from "../core/transport.ts";
 import type { Routed, Stations } from "./journey.ts";
-import type { Retrying } from "./retrying.ts";
+import { type Heading, headingOf } from "./lanes.ts";
 
 /** Connections lost in a row before a way is given up: one message that kills its session holds up no others. */
 const MAX_LOST = 3;
 
+export interface Failure {
+  readonly trouble: Trouble;
+  /** Those that the message may go to; null where none was chosen. */
+  readonly smarthosts: Routed["smarthosts"] | null;
+  /** What the trouble was with each, where the next one was asked and mail is not tried again. */
+  readonly others: readonly Trouble[];
+}
+
 export class DeadEnds {
   readonly #at: Pick<Stations, "clock" | "journal" | "retrying">;
-  /** Until when, by the monotonic clock: for the whole run, where mail is not tried again. */
+  /** Until when, by the monotonic clock: for the whole run, where mail is not tried again. By address. */
   readonly #until = new Map<string, number>();
-  /** Connections lost in a row. */
+  /** By lane: a refused login is no other account's trouble. */
+  readonly #laneUntil = new Map<string, number>();
+  /** By address: connections lost in a row. */
   readonly #lost = new Map<string, number>();
 
   constructor(at: Pick<Stations, "clock" | "journal" | "retrying">) {
     this.#at = at;
   }
 
-  has(address: string): boolean {
-    const until = this.#until.get(address);
-    if (until === undefined) return false;
+  has(heading: Heading): boolean {
+    if (this.#until.size === 0 && this.#laneUntil.size === 0) return false;
+    const until = this.#end(heading);
+    if (until === null) return false;
     if (this.#at.clock.monotonic() < until) return true;
-    this.#until.delete(address);
-    this.#lost.delete(address);
+    if (this.#until.delete(heading.address)) this.#lost.delete(heading.address);
+    this.#laneUntil.delete(heading.lane);
     return false;
   }
 
-  isAlive(address: string): void {
+  isAlive({ address }: Heading): void {
     this.#lost.delete(address);
   }
 
-  /** True if nothing more is to go there. */
-  fails(address: string, smarthosts: Routed["smarthosts"] | null, trouble: Trouble): boolean {
-    const until =
-      this.#at.retrying === null
-        ? this.#endOfRun(address, trouble)
-        : this.#endOfPause(this.#at.retrying, smarthosts);
-    if (until === null) return false;
-    this.#until.set(address, until);
-    return true;
+  /** Perhaps nothing more is to go there. */
+  fails({ address, lane }: Heading, failure: Failure): void {
+    const { retrying } = this.#at;
+    if (retrying !== null) {
+      const pause = failure.smarthosts === null ? null : retrying.pauseOf(failure.smarthosts);
+      if (pause === null) return;
+      const until = this.#at.clock.monotonic() + pause.ms;
+      if (pause.ofAccount) this.#laneUntil.set(lane, until);
+      else this.#until.set(address, until);
+    } else if (this.#isLast(address, failure.trouble)) {
+      if (isOfAccount(failure)) this.#laneUntil.set(lane, Number.POSITIVE_INFINITY);
+      else this.#until.set(address, Number.POSITIVE_INFINITY);
+    }
   }
 
   /** A message for there is tried when its smarthost is. */
-  putOff({ id, envelope }: Lease): void {
-    this.#at.journal.tell({ kind: "forward.skipped", id, why: "left for another run" });
-    const until = this.#until.get(envelope.forwardToAddress);
-    if (until === undefined) return;
-    this.#at.retrying?.agenda.defer(id, until - this.#at.clock.monotonic());
+  putOff(lease: Lease): void {
+    this.#at.journal.tell({ kind: "forward.skipped", id: lease.id, why: "left for another run" });
+    const until = this.#end(headingOf(lease));
+    if (until === null) return;
+    this.#at.retrying?.agenda.defer(lease.id, until - this.#at.clock.monotonic());
   }
 
-  #endOfRun(address: string, trouble: Trouble): number | null {
+  #end({ address, lane }: Heading): number | null {
+    const until = this.#until.get(address) ?? null;
+    const laneUntil = this.#laneUntil.get(lane) ?? null;
+    if (until === null || laneUntil === null) return until ?? laneUntil;
+    return Math.max(until, laneUntil);
+  }
+
+  #isLast(address: string, trouble: Trouble): boolean {
     const lost = (this.#lost.get(address) ?? 0) + 1;
     this.#lost.set(address, lost);
-    return isFinal(trouble) || lost >= MAX_LOST ? Number.POSITIVE_INFINITY : null;
+    return isFinal(trouble) || lost >= MAX_LOST;
   }
+}
 
-  #endOfPause(retrying: Retrying, smarthosts: Routed["smarthosts"] | null): number | null {
-    const pause = smarthosts === null ? null : retrying.pauseOf(smarthosts);
-    return pause === null ? null : this.#at.clock.monotonic() + pause.ms;
-  }
+/** One smarthost that refuses the login of one account may take the mail of another. */
+function isOfAccount({ trouble, others }: Failure): boolean {
+  return [trouble, ...others].some(({ kind }) => kind === "authentication");
 }
 
 /** The smarthost cannot be reached or will not have us at all: asking again at once is no use. */

@@ -8,6 +8,21 @@ const MAX_LANES = 20;
 /** Where nearly all mail goes. */
 export const USUAL = JSON.stringify(["", ""]);
 
+/** Where a message goes. */
+export interface Heading {
+  /** "" for the usual smarthost. */
+  readonly address: string;
+  /** That one with the account: what shares connections. */
+  readonly lane: string;
+}
+
+export const USUALLY: Heading = { address: "", lane: USUAL };
+
+export function headingOf(lease: Lease): Heading {
+  const lane = laneKey(lease);
+  return lane === USUAL ? USUALLY : { address: lease.envelope.forwardToAddress, lane };
+}
+
 export function laneKey({ envelope }: Lease): string {
   const { forwardToAddress, clientAccountSelector } = envelope;
   if (forwardToAddress === "" && clientAccountSelector === "") return USUAL;

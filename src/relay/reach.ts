@@ -26,7 +26,7 @@ export async function reach(
     const known = unusable.get(address);
     const trouble = known ?? (await transport.prepare(smarthost, signal));
     if (trouble === null) return { smarthost, trouble };
-    if (!signal.aborted) retrying?.fails(address, trouble);
+    if (!signal.aborted) retrying?.fails(smarthost, trouble);
     // Where mail is tried again, it is the pause that says so, until it ends.
     if (smarthosts.length > 1 && retrying === null) unusable.set(address, trouble);
     last = { smarthost, trouble };
@@ -72,7 +72,7 @@ async function toNext(
   }
   at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
   if (retrying === null) unusable.set(address, trouble);
-  else retrying.loses(address, routed.lease.id, trouble);
+  else retrying.loses(reached.smarthost, routed.lease.id, trouble);
   return { ...routed, smarthosts: [first, ...others] };
 }
 

@@ -27,6 +27,14 @@ export interface RetryingOptions {
   readonly now: () => number;
 }
 
+/** Why a message's smarthosts are left alone, and for how many more milliseconds. */
+export interface Pause {
+  readonly why: string;
+  readonly ms: number;
+  /** True if that is so for the message's account: others may use one of them. */
+  readonly ofAccount: boolean;
+}
+
 /** What an instance knows about later attempts; it outlives the runs. */
 export class Retrying {
   readonly agenda: Agenda;
@@ -40,42 +48,60 @@ export class Retrying {
   }
 
   /** It has answered for a message. */
-  works(address: string): void {
-    if (this.agenda.resume(address)) {
-      this.#options.journal.tell({ kind: "smarthost.resumed", address });
-    }
+  works({ address, account }: Smarthost): void {
+    const kind = "smarthost.resumed";
+    const { agenda } = this;
+    if (agenda.resume(address)) this.#options.journal.tell({ kind, address, account: "" });
+    const isWelcome = agenda.resume(accountAt(address, account));
+    if (isWelcome) this.#options.journal.tell({ kind, address, account });
   }
 
-  /** No session can be had: the trouble is the site's own, and told once. */
-  fails(address: string, { kind, why, reply }: Trouble): void {
+  /** No session can be had: the trouble is the site's own, and told once. A refused login is no other account's trouble. */
+  fails({ address, account }: Smarthost, { kind, why, reply }: Trouble): void {
+    const ofAccount = kind === "authentication";
     // Hosts like to put times and numbers into their words.
     const topic = reply === null ? why : `${kind} ${reply.code}`;
-    const { ms, news } = this.agenda.pause(address, why, topic);
+    const { ms, news } = this.agenda.pause(
+      ofAccount ? accountAt(address, account) : address,
+      why,
+      topic,
+    );
     if (!news) return;
     this.#options.journal.tell({
       kind: "smarthost.paused",
       address,
+      account: ofAccount ? account : "",
       why,
       seconds: Math.round(ms / 1000),
     });
   }
 
   /** It has ended the session instead of an answer for this message: one of a few such is the message's own trouble. */
-  loses(address: string, id: MessageId, trouble: Trouble): void {
-    if (this.agenda.lost(address, id)) this.fails(address, trouble);
+  loses(smarthost: Smarthost, id: MessageId, trouble: Trouble): void {
+    if (this.agenda.lost(smarthost.address, id)) this.fails(smarthost, trouble);
   }
 
   /** Those that are not left alone at the moment; all when that is none. */
   usable(smarthosts: Routed["smarthosts"]): readonly Smarthost[] {
-    const usable = smarthosts.filter(({ address }) => this.agenda.pausedFor(address) === null);
+    const usable = smarthosts.filter((one) => this.#pausedFor(one) === null);
     return usable.length > 0 ? usable : smarthosts;
   }
 
   /** Why all of them are left alone, and for how long; null when one is not. */
-  pauseOf(smarthosts: Routed["smarthosts"]): { readonly why: string; readonly ms: number } | null {
-    const pauses = smarthosts.map(({ address }) => this.agenda.pausedFor(address));
+  pauseOf(smarthosts: Routed["smarthosts"]): Pause | null {
+    const pauses = smarthosts.map((one) => this.#pausedFor(one));
     const ms = Math.min(...pauses.map((pause) => pause?.ms ?? 0));
-    return ms === 0 ? null : { why: pauses[0]?.why ?? "", ms };
+    if (ms === 0) return null;
+    const ofAccount = pauses.some((pause) => pause?.ofAccount === true);
+    return { why: pauses[0]?.why ?? "", ms, ofAccount };
+  }
+
+  /** The longer one, where both it and our account there are left alone. */
+  #pausedFor({ address, account }: Smarthost): Pause | null {
+    const all = this.agenda.pausedFor(address);
+    const own = this.agenda.pausedFor(accountAt(address, account));
+    if (own !== null && own.ms > (all?.ms ?? 0)) return { ...own, ofAccount: true };
+    return all === null ? null : { ...all, ofAccount: false };
   }
 
   /** True if the message has waited as long as it may. */
@@ -104,7 +130,7 @@ export class Retrying {
   async wait(
     at: Stations,
     { lease, smarthosts, started, hasWaited = false }: Routed,
-    pause: { readonly why: string; readonly ms: number },
+    pause: Pause,
   ): Promise<void> {
     const { why } = pause;
     const attempt: Attempt = { smarthost: smarthosts[0], session: null, bytes: 0, started };
@@ -190,4 +216,9 @@ export class Retrying {
     const age = this.#options.now() - from * 1000;
     return Math.min(...ages.filter((one) => one > age).map((one) => one - age + A_LITTLE_MS));
   }
+}
+
+/** No address has that character. */
+function accountAt(address: string, account: string): string {
+  return `${address}\0${account}`;
 }

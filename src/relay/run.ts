@@ -18,7 +18,7 @@ import {
   type Stations,
 } from "./journey.ts";
 import { Lane } from "./lane.ts";
-import { addressOf, Lanes, laneKey, USUAL } from "./lanes.ts";
+import { type Heading, headingOf, Lanes, laneKey, USUAL, USUALLY } from "./lanes.ts";
 import { Roll } from "./roll.ts";
 import { type RunResult, Tally } from "./tally.ts";
 
@@ -210,7 +210,7 @@ export class Run {
     await lease[Symbol.asyncDispose]();
     if (routed === null) this.#roll.done(id);
     else this.#at.journal.tell({ kind: "forward.skipped", id, why: "no connection is free" });
-    return routed === null || this.#dead.has(addressOf(lease));
+    return routed === null || this.#dead.has(headingOf(lease));
   }
 
   /** "stuck" when it cannot be locked: it stays where it is, and holds up no other. */
@@ -232,14 +232,14 @@ export class Run {
     const { retrying } = this.#at;
     // The address of an earlier run says nothing about a message that is routed anew.
     const isRouted = router !== null && lease.envelope.forwardTo !== "";
-    if (retrying === null && !isRouted && this.#dead.has(addressOf(lease))) return null;
+    if (retrying === null && !isRouted && this.#dead.has(headingOf(lease))) return null;
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
     this.#tally.tried += 1;
     try {
       const routed = await route(this.#at, lease, router, this.#options.now);
       if (routed.kind === "over") {
-        this.#judge(addressOf(lease), null, routed);
+        this.#judge(headingOf(lease), routed);
         return null;
       }
       const waiting: Routed = hasWaited ? { ...routed, hasWaited } : routed;
@@ -249,7 +249,7 @@ export class Run {
         await retrying.wait(this.#at, waiting, pause);
         return null;
       }
-      if (!this.#dead.has(addressOf(lease))) return waiting;
+      if (!this.#dead.has(headingOf(lease))) return waiting;
       this.#dead.putOff(lease);
     } catch (error) {
       this.#fault(lease.id, error);
@@ -264,30 +264,30 @@ export class Run {
 
   /** null when there are too many, and all of them at work. */
   async #laneFor(lease: Lease): Promise<Lane | null> {
-    const key = laneKey(lease);
-    return await this.#lanes.open(key, () => this.#laneTo(addressOf(lease), key));
+    const heading = headingOf(lease);
+    return await this.#lanes.open(heading.lane, () => this.#laneTo(heading));
   }
 
-  #laneTo(address: string, key: string): Lane {
+  #laneTo(heading: Heading): Lane {
     const { clock, openClientFilter, pace, parallel } = this.#at;
     return new Lane({
       parallel,
       overlaps: openClientFilter === null && !pace.limited,
       openTransport: this.#options.openTransport,
       openClientFilter,
-      closed: () => this.#over || this.#dead.has(address),
+      closed: () => this.#over || this.#dead.has(heading),
       skipped: ({ lease }) => this.#dead.putOff(lease),
       released: ({ lease }) => this.#roll.released(lease.id),
       soon: this.#options.soon,
-      send: (routed, open) => this.#send(address, routed, open),
-      backlog: () => (key === USUAL ? this.#backlog : 0),
+      send: (routed, open) => this.#send(heading, routed, open),
+      backlog: () => (heading.lane === USUAL ? this.#backlog : 0),
       monotonic: () => clock.monotonic(),
       sleep: async (ms, signal) => await clock.sleep(ms, signal),
     });
   }
 
   async #send(
-    address: string,
+    heading: Heading,
     routed: Routed,
     open: () => Promise<Outbound>,
   ): Promise<"again" | "over"> {
@@ -297,7 +297,7 @@ export class Run {
       this.#transport = outbound.transport;
       const sent = await forward(this.#at, routed, outbound, this.#options.now);
       if (sent.outcome.kind === "later") return "again";
-      this.#judge(address, routed, sent);
+      this.#judge(heading, sent, { routed, outbound });
     } catch (error) {
       this.#fault(routed.lease.id, error);
       // Our own secrets or keys cannot be used: no message will fare better.
@@ -318,23 +318,30 @@ export class Run {
     this.#at.journal.tell({ kind: "note", level: "error", detail, text });
   }
 
-  #judge(address: string, routed: Routed | null, { outcome, next }: Forwarded): void {
+  /** `sent`: absent for what was not to be sent at all. */
+  #judge(
+    heading: Heading,
+    { outcome, next }: Forwarded,
+    sent?: { readonly routed: Routed; readonly outbound: Outbound },
+  ): void {
     if (next === "stop") this.#ended = true;
-    if (routed !== null && outcome.kind === "delivered") this.#roll.gone(routed.lease.id);
+    if (sent !== undefined && outcome.kind === "delivered") this.#roll.gone(sent.routed.lease.id);
     if (outcome.kind === "deferred") this.#tally.waiting += 1;
     const trouble = "trouble" in outcome ? outcome.trouble : null;
     if (trouble === null) {
-      this.#dead.isAlive(address);
+      this.#dead.isAlive(heading);
       return;
     }
     this.#tally.wrong(trouble.why, this.#at.retrying !== null);
     // A paused smarthost has been told of already.
     if (this.#at.retrying === null || outcome.kind !== "queued") {
-      this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
+      this.#at.journal.tell({ kind: "smarthost.failed", address: heading.address, why: trouble.why });
     }
-    const dead = this.#dead.fails(address, routed?.smarthosts ?? null, trouble);
+    const smarthosts = sent?.routed.smarthosts ?? null;
+    const others = [...(sent?.outbound.unusable.values() ?? [])];
+    this.#dead.fails(heading, { trouble, smarthosts, others });
     // Without the usual smarthost there is not much to do for a run.
-    if (dead && this.#at.retrying === null && address === "") this.#ended = true;
+    if (this.#at.retrying === null && this.#dead.has(USUALLY)) this.#ended = true;
   }
 }
 

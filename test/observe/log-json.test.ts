@@ -43,8 +43,8 @@ const FIELDS: Readonly<Record<string, string>> = {
   "message.failed": "result id from to smarthost peer tls account code size text ms",
   "message.deferred":
     "result id from to smarthost peer tls account code size text ms retrySeconds unknown",
-  "smarthost.paused": "address why seconds",
-  "smarthost.resumed": "address",
+  "smarthost.paused": "address account why seconds",
+  "smarthost.resumed": "address account",
   "message.queued": "result id from to smarthost peer tls account code size text ms",
 };
 

@@ -50,7 +50,7 @@ test("what a smarthost has refused for good goes before our words, and those bef
 });
 
 test("a smarthost that wants a password has refused nobody, whoever could not be named", async () => {
-  const { at, store, reports, agenda } = house();
+  const { at, store, reports, pauseOf } = house();
   const id = store.put({ toRemote: [ODD, "good@x.test"] });
   const reply = { code: 530, text: "5.7.0 authentication required" };
   const rejected = [{ recipient: "good@x.test", reply }, ours];
@@ -59,5 +59,5 @@ test("a smarthost that wants a password has refused nobody, whoever could not be
   );
   assert.equal(store.kept.get(id)?.state, "queued");
   assert.deepEqual(reports, []);
-  assert.equal(agenda.pausedFor("smarthost.test:25")?.why, reply.text);
+  assert.equal(pauseOf("")?.why, reply.text);
 });

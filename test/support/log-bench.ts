@@ -139,7 +139,7 @@ export const EVENTS: readonly RelayEvent[] = [
   { kind: "message.delivered", id, delivery },
   { kind: "message.failed", id, delivery },
   { kind: "message.deferred", id, delivery, retrySeconds: 60, unknown: false },
-  { kind: "smarthost.paused", address: "mail.test:25", why: "x", seconds: 60 },
-  { kind: "smarthost.resumed", address: "mail.test:25" },
+  { kind: "smarthost.paused", address: "mail.test:25", account: "", why: "x", seconds: 60 },
+  { kind: "smarthost.resumed", address: "mail.test:25", account: "" },
   { kind: "message.queued", id, delivery },
 ];

@@ -39,8 +39,11 @@ export function house(changes: Partial<Stations> = {}) {
   const pass = (time: number) => {
     ms += time;
   };
+  /** Why mail of this account waits for the usual smarthost; null when it does not. */
+  const pauseOf = (account: string) =>
+    at.retrying?.pauseOf([{ address: "smarthost.test:25", account }]) ?? null;
   const kinds = () => made.events.map(({ kind }) => kind);
-  return { ...made, at, agenda, pass, kinds, reports };
+  return { ...made, at, agenda, pass, pauseOf, kinds, reports };
 }
 
 export const temporary = { code: 451, text: "4.3.2 come back" };
