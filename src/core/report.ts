@@ -8,8 +8,9 @@ export interface Reporter {
    * Puts a report into the queue, as mail with the null sender; resolves when it would survive a
    * power cut. Does nothing for a null sender, and for recipients who asked for none (RFC 3461).
    * Nor for a message that is a report itself. Throws SPOOL_FULL or SPOOL_IO, and then nothing was queued.
+   * True if the sender hears of it that way, or wants to hear nothing.
    */
-  report(report: Report): Promise<void>;
+  report(report: Report): Promise<boolean>;
 }
 
 export interface Report {

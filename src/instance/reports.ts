@@ -32,12 +32,12 @@ export function openReporter(options: ReporterOptions): Reporter {
   return { report: async (report) => await send(options, report) };
 }
 
-async function send(options: ReporterOptions, report: Report): Promise<void> {
+async function send(options: ReporterOptions, report: Report): Promise<boolean> {
   const { envelope, action } = report;
-  if (isNobody(envelope.from)) return;
+  if (isNobody(envelope.from)) return false;
   const dsn = dsnOf(envelope.trailer);
   const recipients = report.recipients.filter(({ recipient }) => isWanted(dsn, recipient, action));
-  if (recipients.length === 0) return;
+  if (recipients.length === 0) return true;
   // What composes is loaded when there is something to report.
   const [{ composeReport, isReport, wantedBack }, { readReturned }] = await Promise.all([
     import("../compose/report.ts"),
@@ -45,7 +45,7 @@ async function send(options: ReporterOptions, report: Report): Promise<void> {
   ]);
   await using content = await report.content();
   const returned = content === null ? null : await readReturned(content, wantedBack(report));
-  if (isReport(returned)) return;
+  if (isReport(returned)) return false;
   const bytes = await composeReport({
     report: { ...report, recipients },
     returned,
@@ -55,6 +55,7 @@ async function send(options: ReporterOptions, report: Report): Promise<void> {
     token: randomUUID(),
   });
   await queue(options, report, bytes);
+  return true;
 }
 
 async function queue(

@@ -6,6 +6,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Outcome } from "../core/outcome.ts";
 import { isRefusal, type Reply } from "../core/reply.ts";
 import type { Transport } from "../core/transport.ts";
+import { ClientHears } from "./client-hears.ts";
 import {
   type Forwarded,
   forward,
@@ -90,12 +91,14 @@ function open(openFilter: OpenFilter | null): OpenedFilter | null {
 }
 
 async function forwardNow(
-  at: Stations,
+  house: Stations,
   accepted: { id: MessageId; reply: Reply },
   openExit: () => Promise<Exit>,
   signal: AbortSignal,
 ): Promise<Reply> {
   const { id } = accepted;
+  const hears = house.reporter === null ? null : new ClientHears(house.reporter);
+  const at = hears === null ? house : { ...house, reporter: hears };
   try {
     await using lease = await at.store.lease(id);
     // Somebody else's run was faster: the message is safe and on its way.
@@ -113,6 +116,8 @@ async function forwardNow(
       at.requestRun("forward rate");
     }
     if (outcome.kind === "queued" && at.retrying !== null) return accepted.reply;
+    // Others have it, or are to get it: a refusal would speak for them too.
+    if (hears?.isReported === true) return accepted.reply;
     return replyTo(outcome, accepted.reply);
   } catch (error) {
     at.retrying?.fault(id);

@@ -46,6 +46,29 @@ test("--bounce leaves a report alone that is refused, and mail from nobody", asy
   assert.equal(await relay.end(), 0);
 });
 
+test("--bounce sends no report of what the client of --immediate is told itself", async () => {
+  const smarthost = await refusingBob();
+  const relay = await TestRelay.start([...forwarding(smarthost.address), "--immediate"]);
+  const replies = await dialogue(relay.port, [
+    "EHLO client.test",
+    "MAIL FROM:<alice@example.com>",
+    "RCPT TO:<bob@example.net>",
+    "DATA",
+    "Subject: x\r\n\r\ny\r\n.",
+    "QUIT",
+  ]);
+  assert.match(replies.join("\n"), /^550 5\.1\.1 no such user/m);
+  await sendMail(relay.port, { to: ["ann@example.net"] });
+  await smarthost.caught(1);
+  assert.deepEqual(
+    smarthost.messages.map(({ to }) => to),
+    [["ann@example.net"]],
+  );
+  assert.equal(await relay.end(), 0);
+  const isEnvelope = (name: string) => name.includes(".envelope");
+  assert.equal(relay.files().filter(isEnvelope).length, 1);
+});
+
 test("--bounce heeds NOTIFY=NEVER, through the spool", async () => {
   const smarthost = await refusingBob();
   const relay = await TestRelay.start(forwarding(smarthost.address));

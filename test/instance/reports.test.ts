@@ -122,6 +122,19 @@ test("report() queues nothing when nobody wants to hear", async () => {
   assert.deepEqual(await reported({ action: "relayed" }), []);
 });
 
+test("report() says whether anybody else is to tell the sender", async () => {
+  const isTold = async (report: Case) =>
+    await reporterOver(new MemoryStore()).reporter.report(reportOf(report));
+  assert.equal(await isTold({}), true);
+  assert.equal(
+    await isTold({ envelope: { trailer: ["X-Relayd-Dsn-Rcpt: b@x NOTIFY=NEVER"] } }),
+    true,
+  );
+  assert.equal(await isTold({ envelope: { from: "" } }), false);
+  const content = 'Content-Type: multipart/report;\r\n boundary="x"\r\n\r\n';
+  assert.equal(await isTold({ content }), false);
+});
+
 test("report() does without content that is gone", async () => {
   const [report] = await reported({ content: null });
   assert.match(report?.content ?? "", /no longer there/);

@@ -32,6 +32,7 @@ export function house(changes: Partial<Stations> = {}) {
     reporter: {
       report: async (report) => {
         reports.push(report);
+        return true;
       },
     },
     ...changes,
