@@ -44,3 +44,8 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
 export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** True if it only says that a signal was aborted. */
+export function isErrorOf(signal: AbortSignal, error: unknown): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
+}

@@ -7,13 +7,14 @@ import type { Stations } from "../relay/journey.ts";
 import { Linger } from "../relay/linger.ts";
 import { Pace } from "../relay/pace.ts";
 import { Retrying } from "../relay/retrying.ts";
+import { Stragglers } from "../relay/stragglers.ts";
 import { Survey } from "../relay/survey.ts";
 
 type Smarthosts = ReturnType<Stations["route"]>;
 
 type WaysOut = Pick<
   Stations,
-  "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey" | "linger"
+  "route" | "recipients" | "retrying" | "parallel" | "pace" | "survey" | "stragglers" | "linger"
 >;
 
 export interface WaysOutOptions {
@@ -46,6 +47,7 @@ export function waysOut(
     parallel: forward?.parallel ?? 1,
     pace: new Pace(forward?.rate ?? null, clock),
     survey: new Survey(clock),
+    stragglers: new Stragglers(),
     linger: new Linger(clock),
   };
 }

@@ -9,14 +9,16 @@ const MAX_LOST = 3;
 
 export interface Failure {
   readonly trouble: Trouble;
-  /** Those that the message may go to; null where none was chosen. */
-  readonly smarthosts: Routed["smarthosts"] | null;
+  /** The message; null where no smarthost was chosen for it. */
+  readonly routed: Routed | null;
   /** What the trouble was with each, where the next one was asked and mail is not tried again. */
   readonly others: readonly Trouble[];
 }
 
+type Surroundings = Pick<Stations, "journal" | "clock" | "retrying" | "stragglers">;
+
 export class DeadEnds {
-  readonly #at: Pick<Stations, "clock" | "journal" | "retrying">;
+  readonly #at: Surroundings;
   /** Until when, by the monotonic clock: for the whole run, where mail is not tried again. By address. */
   readonly #until = new Map<string, number>();
   /** By lane: a refused login is no other account's trouble. */
@@ -24,7 +26,7 @@ export class DeadEnds {
   /** By address: connections lost in a row. */
   readonly #lost = new Map<string, number>();
 
-  constructor(at: Pick<Stations, "clock" | "journal" | "retrying">) {
+  constructor(at: Surroundings) {
     this.#at = at;
   }
 
@@ -45,13 +47,14 @@ export class DeadEnds {
   /** Perhaps nothing more is to go there. */
   fails({ address, lane }: Heading, failure: Failure): void {
     const { retrying } = this.#at;
+    const { routed } = failure;
     if (retrying !== null) {
-      const pause = failure.smarthosts === null ? null : retrying.pauseOf(failure.smarthosts);
+      const pause = routed === null ? null : retrying.pauseOf(routed.smarthosts);
       if (pause === null) return;
       const until = this.#at.clock.monotonic() + pause.ms;
       if (pause.ofAccount) this.#laneUntil.set(lane, until);
       else this.#until.set(address, until);
-    } else if (this.#isLast(address, failure.trouble)) {
+    } else if (this.#isLast(address, failure)) {
       if (isOfAccount(failure)) this.#laneUntil.set(lane, Number.POSITIVE_INFINITY);
       else this.#until.set(address, Number.POSITIVE_INFINITY);
     }
@@ -72,10 +75,12 @@ export class DeadEnds {
     return Math.max(until, laneUntil);
   }
 
-  #isLast(address: string, trouble: Trouble): boolean {
+  #isLast(address: string, { trouble, routed }: Failure): boolean {
+    const isLost = !isFinal(trouble);
+    if (isLost && routed !== null) this.#at.stragglers.lost(routed.lease.id);
     const lost = (this.#lost.get(address) ?? 0) + 1;
     this.#lost.set(address, lost);
-    return isFinal(trouble) || lost >= MAX_LOST;
+    return !isLost || lost >= MAX_LOST;
   }
 }
 

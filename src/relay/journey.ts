@@ -22,6 +22,7 @@ import type { Pace } from "./pace.ts";
 import { elsewhere, failUnsent, notSent, type Reached, reach, unreached } from "./reach.ts";
 import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
+import type { Stragglers } from "./stragglers.ts";
 import type { Survey } from "./survey.ts";
 
 /** What a journey needs from the rest of the house. */
@@ -41,6 +42,7 @@ export interface Stations {
   readonly parallel: number;
   readonly pace: Pace;
   readonly survey: Survey;
+  readonly stragglers: Stragglers;
   readonly linger: Linger;
   /** null: senders are told nothing. */
   readonly reporter: Reporter | null;

@@ -29,11 +29,6 @@ export function laneKey({ envelope }: Lease): string {
   return JSON.stringify([forwardToAddress, clientAccountSelector]);
 }
 
-/** "" for the usual smarthost. */
-export function addressOf(lease: Lease): string {
-  return lease.envelope.forwardToAddress;
-}
-
 export class Lanes {
   readonly #lanes = new Map<string, Lane>();
   readonly #politely: () => boolean;

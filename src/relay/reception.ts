@@ -116,9 +116,7 @@ async function forwardNow(
       at.requestRun("forward rate");
     }
     if (outcome.kind === "queued" && at.retrying !== null) return accepted.reply;
-    // Others have it, or are to get it: a refusal would speak for them too.
-    if (hears?.isReported === true) return accepted.reply;
-    return replyTo(outcome, accepted.reply);
+    return replyTo(outcome, accepted.reply, hears?.isReported === true);
   } catch (error) {
     at.retrying?.fault(id);
     if (!(error instanceof RelayError)) throw error;
@@ -139,7 +137,13 @@ async function waits(at: Stations, routed: Routed): Promise<boolean> {
   return true;
 }
 
-function replyTo(outcome: Forwarded["outcome"] | Outcome, accepted: Reply): Reply {
+/** `isReported`: others have it, or are to get it, and a refusal would speak for them too. */
+function replyTo(
+  outcome: Forwarded["outcome"] | Outcome,
+  accepted: Reply,
+  isReported: boolean,
+): Reply {
+  if (isReported) return accepted;
   switch (outcome.kind) {
     case "delivered":
     case "abandoned":

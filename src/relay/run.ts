@@ -3,7 +3,7 @@
  * smarthost. Messages for the usual smarthost are leased one by one as its connections get free;
  * those that are routed elsewhere go beside them.
  */
-import { describeError, RelayError } from "../core/errors.ts";
+import { describeError, isErrorOf, RelayError } from "../core/errors.ts";
 import type { Filter } from "../core/filter.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Lease } from "../core/store.ts";
@@ -134,7 +134,8 @@ export class Run {
     const asked = this.#asked;
     this.#asked = false;
     const ready = await this.#at.store.ready(asked);
-    let left = this.#at.survey.look(ready.length, () => this.#roll.wanted(ready, held));
+    const { survey, stragglers } = this.#at;
+    let left = survey.look(ready.length, () => this.#roll.wanted(stragglers.last(ready), held));
     while (left.length > 0 && !this.#over) {
       left = await this.#pass(left, router);
       if (left.length === 0) break;
@@ -335,17 +336,12 @@ export class Run {
     this.#tally.wrong(trouble.why, this.#at.retrying !== null);
     // A paused smarthost has been told of already.
     if (this.#at.retrying === null || outcome.kind !== "queued") {
-      this.#at.journal.tell({ kind: "smarthost.failed", address: heading.address, why: trouble.why });
+      const { address } = heading;
+      this.#at.journal.tell({ kind: "smarthost.failed", address, why: trouble.why });
     }
-    const smarthosts = sent?.routed.smarthosts ?? null;
     const others = [...(sent?.outbound.unusable.values() ?? [])];
-    this.#dead.fails(heading, { trouble, smarthosts, others });
+    this.#dead.fails(heading, { trouble, routed: sent?.routed ?? null, others });
     // Without the usual smarthost there is not much to do for a run.
     if (this.#at.retrying === null && this.#dead.has(USUALLY)) this.#ended = true;
   }
-}
-
-/** True if it only says that a signal was aborted. */
-function isErrorOf(signal: AbortSignal, error: unknown): boolean {
-  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }

@@ -6,6 +6,7 @@ import type { Stations } from "../../src/relay/journey.ts";
 import { Linger } from "../../src/relay/linger.ts";
 import { Pace } from "../../src/relay/pace.ts";
 import { Run, type RunOptions } from "../../src/relay/run.ts";
+import { Stragglers } from "../../src/relay/stragglers.ts";
 import { Survey } from "../../src/relay/survey.ts";
 import type { RunResult } from "../../src/relay/tally.ts";
 import { MemoryStore } from "./memory-store.ts";
@@ -36,6 +37,7 @@ export function stations(changes: Partial<Stations> = {}) {
     parallel: 1,
     pace: new Pace(null, systemClock),
     survey: new Survey(systemClock),
+    stragglers: new Stragglers(),
     linger: new Linger(systemClock),
     reporter: null,
     delayWarningSeconds: null,
