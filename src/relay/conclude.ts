@@ -51,6 +51,15 @@ export async function conclude(
       break;
     case "failed":
       await tellSender(at, subject, concerned(at, given, outcome.reason.recipients));
+      // Others may have it all the same.
+      if (given.receipt !== undefined && tellsRelayed(at, given)) {
+        const fates = settleEach(given.receipt, lease.envelope.toRemote, at.recipients);
+        await tellRelayed(
+          at,
+          subject,
+          fates.filter(({ kind }) => kind === "delivered"),
+        );
+      }
       if (at.retrying === null) await lease.fail(outcome.reason);
       else await setAsideAll(at.retrying, lease, outcome.reason);
       at.journal.tell({ kind: "message.failed", id, delivery });

@@ -125,3 +125,29 @@ test("--bounce tells who asked for it that a smarthost without DSN took the mail
   assert.doesNotMatch(report?.content ?? "", /carol@example\.net/);
   await until(() => relay.files().length === 0);
 });
+
+test("--bounce tells who asked for it that the mail was taken, though another recipient was refused", async () => {
+  for (const more of [[], ["--retry"]]) {
+    const smarthost = await refusingBob();
+    const given = [...forwarding(smarthost.address), "--forward-to-some", ...more];
+    const relay = await TestRelay.start(given);
+    await dialogue(relay.port, [
+      "EHLO client.test",
+      "MAIL FROM:<alice@example.com>",
+      "RCPT TO:<ann@example.net> NOTIFY=SUCCESS",
+      "RCPT TO:<bob@example.net> NOTIFY=SUCCESS,FAILURE",
+      "RCPT TO:<carol@example.net>",
+      "DATA",
+      "Subject: x\r\n\r\ny\r\n.",
+      "QUIT",
+    ]);
+    await smarthost.caught(3);
+    const reports = smarthost.messages.slice(1).map(({ content }) => {
+      const [, action] = /^Action: (.*)\r$/m.exec(content) ?? [];
+      const recipients = content.matchAll(/^Final-Recipient: rfc822; ?(.*)\r$/gm);
+      return [action, ...Array.from(recipients, ([, recipient]) => recipient)].join(" ");
+    });
+    assert.deepEqual(reports.sort(), ["failed bob@example.net", "relayed ann@example.net"]);
+    assert.equal(await relay.end(), 0);
+  }
+});
