@@ -29,6 +29,8 @@ export interface ReceptionOptions {
 const NOT_FORWARDED: Reply = { code: 452, text: "forwarding failed" };
 /** The code of what no smarthost has said. */
 const OUR_WORDS = 554;
+/** A smarthost that could not be used is asked again after this time, though another one takes its mail. */
+const ASKED_AGAIN_MS = 60_000;
 
 type OpenedFilter = Filter & AsyncDisposable;
 
@@ -36,6 +38,8 @@ type OpenedFilter = Filter & AsyncDisposable;
 interface Exit extends Outbound {
   readonly clientFilter: OpenedFilter | null;
   readonly routingFilter: OpenedFilter | null;
+  /** Monotonic milliseconds: what is unusable was found out after this. */
+  since: number;
 }
 
 export function receptionOpener(options: ReceptionOptions): OpenReception {
@@ -76,6 +80,7 @@ async function openedExit(at: Stations, immediate: () => Promise<Transport>): Pr
     routingFilter: open(at.openRoutingFilter),
     unusable: new Map(),
     soon: null,
+    since: 0,
   };
 }
 
@@ -108,7 +113,10 @@ async function forwardNow(
     const exit = await openExit();
     const routed = await route(at, lease, exit.routingFilter, signal);
     if (routed.kind === "routed" && (await waits(at, routed))) return accepted.reply;
-    const { outcome } = routed.kind === "over" ? routed : await forward(at, routed, exit, signal);
+    const { outcome } =
+      routed.kind === "over"
+        ? routed
+        : await forward(at, routed, hopeful(at, routed, exit), signal);
     if (outcome.kind === "later") {
       // A run waits for its turn; the client, who would give up, need not.
       at.journal.tell({ kind: "forward.skipped", id, why: "left for another run" });
@@ -126,6 +134,16 @@ async function forwardNow(
     // It is in the queue and will be tried again: a client that is told to come back sends it twice.
     return at.retrying === null ? NOT_FORWARDED : accepted.reply;
   }
+}
+
+/** A session may last for hours: no message is refused for what an earlier one has found. */
+function hopeful(at: Stations, { smarthosts }: Routed, exit: Exit): Exit {
+  const now = at.clock.monotonic();
+  const isFresh = exit.unusable.size > 0 && now - exit.since < ASKED_AGAIN_MS;
+  if (isFresh && smarthosts.some(({ address }) => !exit.unusable.has(address))) return exit;
+  exit.unusable.clear();
+  exit.since = now;
+  return exit;
 }
 
 /** True when its smarthost is left alone at the moment: then it is in the queue for later. */
