@@ -215,6 +215,7 @@ export class FileStore implements Store {
     try {
       const names = this.#queue.list();
       if (atStart) this.#names.passOver(names);
+      if (atStart && this.#holders.hasNamesake()) this.#names.startApart();
       const found = recover(
         {
           disk: this.#disk,

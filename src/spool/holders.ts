@@ -46,6 +46,8 @@ export interface Holders {
   /** True about every ten seconds while a dead holder's file is there: it may have left locks. */
   bereaved(): boolean;
   census(): Census;
+  /** True when another holder has our process id, or had it: in another container, in this process, or before us. */
+  hasNamesake(): boolean;
   /** Removes what a dead holder has left. */
   forget(holder: Holder): void;
   /** A clean end. */
@@ -57,6 +59,7 @@ export const noOtherHolders: Holders = {
   enter: () => undefined,
   bereaved: () => false,
   census: () => ({ ownSinceMs: Number.POSITIVE_INFINITY, live: [], dead: [] }),
+  hasNamesake: () => false,
   forget: () => undefined,
   leave: async () => undefined,
 };
@@ -131,6 +134,13 @@ class HolderFiles implements Holders {
       if (holder !== null) (holder.alive ? live : dead).push(holder);
     }
     return { ownSinceMs: this.#own?.sinceMs ?? Number.POSITIVE_INFINITY, live, dead };
+  }
+
+  hasNamesake(): boolean {
+    const { live, dead } = this.census();
+    const { pid } = this.#options.processes;
+    // Nobody would know of us who could not register.
+    return this.#warned || [...live, ...dead].some((holder) => holder.pid === pid);
   }
 
   forget(holder: Holder): void {

@@ -1,7 +1,10 @@
 /** Message id + state <-> file name in the spool. Source: emailrelay reference, "Spool". */
+import { randomInt } from "node:crypto";
 import { type MessageId, newMessageId, parseMessageId } from "../core/message-id.ts";
 
 const ENVELOPE = ".envelope";
+/** Numbers apart begin between these: of one width, so that names are in the order of arrival, and far from those that count from 1. */
+const [FIRST_APART, LAST_APART] = [1e9, 9e9];
 
 export const contentName = (id: MessageId): string => `${id}.content`;
 /** Waiting: any forwarder may take it. */
@@ -58,6 +61,14 @@ export class NameMaker {
       const counter = /^\d{1,10}\.(\d{1,15})\./.exec(name.slice(ours.length))?.[1];
       if (counter !== undefined) this.#counter = Math.max(this.#counter, Number(counter));
     }
+  }
+
+  /**
+   * From now on the numbers are far from those of any other maker of our process id, which may make ids in the same
+   * second: what is noted of one message would be taken for the other.
+   */
+  startApart(): void {
+    this.#counter = Math.max(this.#counter, randomInt(FIRST_APART, LAST_APART));
   }
 
   /** `nowMs`: milliseconds since 1970. */
