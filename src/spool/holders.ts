@@ -8,11 +8,11 @@ import {
   closeSync,
   constants,
   fstatSync,
-  lstatSync,
+  ftruncateSync,
+  futimesSync,
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -20,7 +20,7 @@ import {
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno } from "../core/errors.ts";
-import { READ } from "../io/reading.ts";
+import { encodeRecord, readRecord } from "./holder-record.ts";
 import type { Home, ProcessTable } from "./process-table.ts";
 
 /** Another process that leases, or has leased, from this spool. */
@@ -66,9 +66,14 @@ export const noOtherHolders: Holders = {
 
 const BEAT_MS = 10_000;
 const SILENT_MS = 60_000;
-const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_TRUNC, O_WRONLY } = constants;
-/** Whatever somebody has put in the place of our file: a fifo would keep us waiting, a link lead elsewhere. */
-const REWRITE = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK;
+const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants;
+/**
+ * Whatever somebody has put in the place of our file: a fifo would keep us waiting, a link lead elsewhere. Not
+ * truncated: a full disk would leave it empty.
+ */
+const REWRITE = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+/** Since when a holder may have leased of whom that cannot be read. */
+const EVER_MS = 0;
 
 export interface HoldersOptions {
   readonly spool: string;
@@ -98,6 +103,8 @@ class HolderFiles implements Holders {
   #own: Registration | null = null;
   #heart: Promise<void> | null = null;
   #warned = false;
+  /** The record that is in our file. */
+  #written: string | null = null;
   #beats = 0;
   #lookedAt = 0;
 
@@ -187,19 +194,41 @@ class HolderFiles implements Holders {
   /** Writing, not utimes(): after privileges were given up the file may belong to root. */
   #write(own: Registration): void {
     const { home } = this.#options.processes;
-    const record = { ...home, since: own.sinceMs, leases: own.leasesSinceMs };
-    const text = JSON.stringify(record);
+    const text = encodeRecord({ ...home, since: own.sinceMs, leases: own.leasesSinceMs });
     try {
       // The spool may have been replaced by another directory.
       makeFolders(this.#options.spool, this.#folder);
       const fd = openSync(join(this.#folder, own.name), REWRITE, 0o660);
       try {
-        writeSync(fd, `${text}\n`);
+        this.#overwrite(fd, text);
       } finally {
         closeSync(fd);
       }
     } catch (error) {
       this.#warnOnce(error);
+    }
+  }
+
+  /** In place: at every moment there is a record, the old one if the new one cannot be written. */
+  #overwrite(fd: number, text: string): void {
+    try {
+      if (writeSync(fd, text, 0) < text.length) throw new Error("no more room");
+      this.#written = text;
+    } catch (error) {
+      // The old one would say that we lease nothing: without any we count as leasing everything.
+      if (this.#written !== text) ftruncateSync(fd);
+      this.#touch(fd);
+      throw error;
+    }
+  }
+
+  /** The heartbeat alone. */
+  #touch(fd: number): void {
+    const nowSeconds = this.#options.clock.now() / 1000;
+    try {
+      futimesSync(fd, nowSeconds, nowSeconds);
+    } catch {
+      // It is root's since privileges were given up.
     }
   }
 
@@ -225,13 +254,12 @@ class HolderFiles implements Holders {
     const [, pid, start] = /^(\d{1,10})\.(\d+)(?:\.\d+)?$/.exec(name) ?? [];
     if (pid === undefined || start === undefined) return null;
     try {
-      const found = readIfFile(join(this.#folder, name));
+      const found = readRecord(join(this.#folder, name));
       if (found === null) return null;
-      const { mtimeMs, ctimeMs } = found;
-      const record = parseRecord(found.text);
-      const sinceMs = record?.since ?? ctimeMs;
-      // What cannot be read counts as leasing.
-      const leasesSinceMs = record === null ? sinceMs : (record.leases ?? Number.POSITIVE_INFINITY);
+      const { mtimeMs, record } = found;
+      // What cannot be read may have written, and leased, ever since.
+      const sinceMs = record?.since ?? EVER_MS;
+      const leasesSinceMs = record === null ? EVER_MS : (record.leases ?? Number.POSITIVE_INFINITY);
       const known = { name, pid: Number(pid), sinceMs, leasesSinceMs };
       const silent = this.#options.clock.now() - mtimeMs > SILENT_MS;
       return { ...known, alive: this.#isAlive(known.pid, start, record) ?? !silent };
@@ -244,8 +272,11 @@ class HolderFiles implements Holders {
   #isAlive(pid: number, start: string, record: Home | null): boolean | null {
     const { processes } = this.#options;
     const { host, boot, namespace } = processes.home;
-    if (record === null || record.host !== host || record.namespace !== namespace) return null;
-    return record.boot === boot && processes.startOf(pid) === start;
+    const runs = processes.startOf(pid) === start;
+    // Nobody knows of which host it is: such a process may be one of ours.
+    if (record === null) return runs || null;
+    if (record.host !== host || record.namespace !== namespace) return null;
+    return record.boot === boot && runs;
   }
 
   #unlink(name: string): void {
@@ -262,36 +293,6 @@ class HolderFiles implements Holders {
     const why = describeError(error);
     this.#options.warn(`cannot register in "${this.#folder}": locks are not shared safely: ${why}`);
   }
-}
-
-/** null for links, fifos and the like: none of us made them. Throws ENOENT ... */
-function readIfFile(path: string): { mtimeMs: number; ctimeMs: number; text: string } | null {
-  if (!lstatSync(path).isFile()) return null;
-  const fd = openSync(path, READ);
-  try {
-    const { mtimeMs, ctimeMs } = fstatSync(fd);
-    return { mtimeMs, ctimeMs, text: readFileSync(fd, "utf8") };
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** `leases`: since when; null: not yet. */
-type HolderRecord = Home & { readonly since: number; readonly leases: number | null };
-
-function parseRecord(text: string): HolderRecord | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return null; // Being written, or cut short: its heartbeat tells.
-  }
-  const record = value as Partial<HolderRecord> | null;
-  const { host, boot, namespace, since, leases = since } = record ?? {};
-  if (typeof host !== "string" || typeof boot !== "string") return null;
-  if (typeof namespace !== "string" || typeof since !== "number") return null;
-  if (leases !== null && typeof leases !== "number") return null;
-  return { host, boot, namespace, since, leases };
 }
 
 function makeFolders(spool: string, folder: string): void {
