@@ -13,12 +13,14 @@ import { Delivered } from "./delivered.ts";
 import { type DraftHouse, FileDraft } from "./draft.ts";
 import { FileEditor } from "./editor.ts";
 import { Fresh, type Remembered } from "./fresh.ts";
+import { GivenUp } from "./given-up.ts";
 import { type Holders, noOtherHolders, openHolders } from "./holders.ts";
 import { type CommitJournal, type JournalTerms, openCommitJournal } from "./journal.ts";
 import type { NoteKind } from "./journal-files.ts";
 import { FileLease, type LeaseEnd, type LeaseHouse } from "./lease.ts";
 import { badName, envelopeName, idBefore, NameMaker } from "./names.ts";
 import { makeContent } from "./new-content.ts";
+import { SpoolPlace } from "./place.ts";
 import { type ProcessTable, systemProcesses } from "./process-table.ts";
 import { Queue } from "./queue.ts";
 import { type Recovery, recover } from "./recover.ts";
@@ -78,8 +80,7 @@ export class FileStore implements Store {
   readonly #names: NameMaker;
   readonly #drafts = new Set<MessageId>();
   readonly #leases = new Set<MessageId>();
-  /** Leases that ended while their files could not be reached: the next recovery puts them back. */
-  readonly #givenUp = new Set<MessageId>();
+  readonly #givenUp: GivenUp;
   /** What recovery could not put right, and why. */
   readonly #unrecovered = new Map<string, string>();
   readonly #delivered: Delivered;
@@ -110,7 +111,9 @@ export class FileStore implements Store {
     this.#queue = new Queue({ disk, clock, inHand, reserved, warn: tellWarning });
     this.#fresh = new Fresh(clock);
     this.#reserved = new Reserved({ disk, clock, onLost: (id) => this.#lose(id) });
-    this.#delivered = new Delivered(disk, (id) => this.#commits?.removed(id));
+    const place = new SpoolPlace(disk);
+    this.#givenUp = new GivenUp(place);
+    this.#delivered = new Delivered(disk, place, (id) => this.#commits?.removed(id));
     this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
     this.#replay = new Replay({
       ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
@@ -131,11 +134,10 @@ export class FileStore implements Store {
       },
     };
     this.#leaseHouse = {
-      disk,
+      ...{ disk, place, journal },
       directory: this.#directory,
-      journal,
       removing: (id) => this.noteRemoval(id, "removed"),
-      onEnd: (id, end) => this.#endLease(id, end),
+      onEnd: (...ended) => this.#endLease(...ended),
     };
     this.editor = new FileEditor({
       disk,
@@ -160,7 +162,7 @@ export class FileStore implements Store {
   async ready(asked = false): Promise<readonly MessageId[]> {
     if (this.#replay.isPending) return this.#replay.nothingYet(asked);
     this.#delivered.remove();
-    if (this.#givenUp.size > 0 || this.#holders.bereaved()) await this.recover();
+    if (this.#givenUp.isDue() || this.#holders.bereaved()) await this.recover();
     return await this.#queue.ready(asked);
   }
 
@@ -222,7 +224,7 @@ export class FileStore implements Store {
           holders: this.#holders,
           processes: this.#processes,
           inHand: (id) => this.#inHand(id),
-          givenUp: this.#givenUp,
+          givenUp: this.#givenUp.here(),
           atStart,
           shared,
           replayed: this.#replay.isComplete,
@@ -299,20 +301,20 @@ export class FileStore implements Store {
     if (queued) this.#queue.add(id);
   }
 
-  #endLease(id: MessageId, end: LeaseEnd): void {
+  #endLease(id: MessageId, end: LeaseEnd, place: string | null): void {
     this.#leases.delete(id);
     if (end === "completed") this.#commits?.removed(id);
     if (end === "released") this.#queue.add(id);
     // Somebody may have put it back before we were done.
     if (end === "failed") this.#queue.lookAt(id);
     if (end === "completed") this.#unsynced = true;
-    if (end === "lost") this.#lose(id);
-    if (end === "delivered") this.#delivered.add(id);
+    if (end === "lost") this.#lose(id, place ?? undefined);
+    if (end === "delivered") this.#delivered.add(id, undefined, place);
   }
 
-  #lose(id: MessageId): void {
+  #lose(id: MessageId, place?: string): void {
     this.#queue.delete(id);
-    this.#givenUp.add(id);
+    this.#givenUp.add(id, place);
   }
 
   #inHand(id: MessageId): boolean {

@@ -9,6 +9,7 @@ import type { SharedSync } from "./commit.ts";
 import { KnownContent, openContent } from "./content.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
 import { badName, busyName, contentName, envelopeName, rewriteName } from "./names.ts";
+import type { SpoolPlace } from "./place.ts";
 import { reasonLines } from "./reasons.ts";
 import { spoolFiles } from "./spool-files.ts";
 import { storageError } from "./storage-errors.ts";
@@ -19,13 +20,14 @@ export type LeaseEnd = "completed" | "delivered" | "failed" | "released" | "lost
 /** What the leases of a store share. */
 export interface LeaseHouse {
   readonly disk: Disk;
+  readonly place: SpoolPlace;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   readonly journal: Journal;
   /** Called before a message is removed. */
   readonly removing: (id: MessageId) => void;
-  /** Called once for each, when the message is no longer held. */
-  readonly onEnd: (id: MessageId, end: LeaseEnd) => void;
+  /** Called once for each, when the message is no longer held. `place`: the directory that it was taken from. */
+  readonly onEnd: (id: MessageId, end: LeaseEnd, place: string | null) => void;
 }
 
 /** The message that a lease is of. */
@@ -36,10 +38,13 @@ export interface Leased {
   readonly content: Buffer | null;
 }
 
+const MOVED = "the spool directory was moved away";
+
 export class FileLease implements Lease {
   readonly id: MessageId;
   readonly #house: LeaseHouse;
   readonly #disk: Disk;
+  readonly #place: string | null;
   #envelope: Envelope;
   #content: Buffer | null;
   #ended = false;
@@ -48,6 +53,7 @@ export class FileLease implements Lease {
     this.id = id;
     this.#house = house;
     this.#disk = house.disk;
+    this.#place = house.place.last;
     this.#envelope = envelope;
     this.#content = content;
   }
@@ -86,13 +92,18 @@ export class FileLease implements Lease {
     this.#house.removing(this.id);
     try {
       // Put back behind our back (an operator, a wrong recovery)? It is delivered all the same.
-      if (!this.#removeIfThere(busy)) this.#removeIfThere(envelopeName(this.id));
+      const found = this.#removeIfThere(busy) || this.#removeIfThere(envelopeName(this.id));
+      // An operator has removed it, or the whole spool is away, and comes back with it.
+      if (!found && !this.#house.place.is(this.#place)) return this.#stay(MOVED);
     } catch (error) {
-      const why = describeError(storageError(error, "delete", busy));
-      this.#warn(`${this.id} is delivered, but stays for now: ${why}`);
-      return this.#end("delivered");
+      return this.#stay(describeError(storageError(error, "delete", busy)));
     }
     this.#end(this.#removeContent() ? "completed" : "delivered");
+  }
+
+  #stay(why: string): void {
+    this.#warn(`${this.id} is delivered, but stays for now: ${why}`);
+    this.#end("delivered");
   }
 
   /** Without its envelope it is no message any more: a failure is only untidy, and mended later. */
@@ -199,7 +210,7 @@ export class FileLease implements Lease {
 
   #end(end: LeaseEnd): void {
     this.#ended = true;
-    this.#house.onEnd(this.id, end);
+    this.#house.onEnd(this.id, end, this.#place);
   }
 
   #warn(text: string): void {

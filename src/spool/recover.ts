@@ -26,7 +26,7 @@ export interface RecoveryOptions {
   readonly processes: ProcessTable;
   /** True for messages that this store receives or leases. */
   readonly inHand: (id: MessageId) => boolean;
-  /** Leases of ours that could not be put back when they ended; taken out when their locks are gone. */
+  /** Leases of ours, in this directory, that could not be put back when they ended; taken out when their locks are gone. */
   readonly givenUp: Set<MessageId>;
   /** At the start nothing that is not in hand can be ours. */
   readonly atStart: boolean;
