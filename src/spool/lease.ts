@@ -179,8 +179,9 @@ export class FileLease implements Lease {
     await this.#replace(withReason(old, this.#envelope, reason));
   }
 
-  /** Written and synced under a temporary name, then put in place. */
+  /** Written and synced under a temporary name, then put in place. What an operator has removed meanwhile does not come back. */
   async #replace(bytes: Uint8Array): Promise<void> {
+    const busy = busyName(this.id);
     const temporary = rewriteName(this.id);
     this.#removeIfThere(temporary); // Left by a crash while this message was held before.
     try {
@@ -191,7 +192,10 @@ export class FileLease implements Lease {
       } finally {
         file.close();
       }
-      this.#disk.rename(temporary, busyName(this.id));
+      if (this.#disk.stat(busy) === null) {
+        throw new RelayError("SPOOL_IO", busy, `cannot write "${busy}": it was removed meanwhile`);
+      }
+      this.#disk.rename(temporary, busy);
     } catch (error) {
       this.#removeIfThere(temporary);
       throw error;
