@@ -34,6 +34,17 @@ export function waitingId(name: string): MessageId | null {
   return idBefore(ENVELOPE, name);
 }
 
+/** What a draft or a rewriting leaves: no envelope by itself. */
+const HALF_WRITTEN: ReadonlySet<string> = new Set([".new", ".new.tmp", ".busy.tmp", ".tmp"]);
+
+/** The id in "<id>.envelope" with anything after it, as operators park envelopes; null for any other name, and for half-written ones. */
+export function ownerOf(name: string): MessageId | null {
+  const at = name.indexOf(ENVELOPE);
+  if (at === -1 || name.startsWith(".")) return null;
+  if (HALF_WRITTEN.has(name.slice(at + ENVELOPE.length))) return null;
+  return parseMessageId(name.slice(0, at));
+}
+
 /** The process that made the id; null when the name is not of the form "emailrelay.<n>.<n>.<n>". */
 export function makerOf(id: MessageId): number | null {
   const pid = /^emailrelay\.(\d{1,10})\.\d{1,19}\.\d{1,19}$/.exec(id)?.[1];

@@ -14,7 +14,7 @@ import {
   idBefore,
   isSpoolFile,
   makerOf,
-  waitingId,
+  ownerOf,
 } from "./names.ts";
 import type { ProcessTable } from "./process-table.ts";
 import { readEnvelope } from "./read-envelope.ts";
@@ -229,12 +229,13 @@ function recoverDrafts(
   all: ReadonlySet<string>,
 ): readonly Recovery[] {
   const { disk } = options;
+  const owners = new Set([...all].map(ownerOf));
   const alone: { id: MessageId; name: string; what: string }[] = [];
   for (const { ending, what } of DRAFT_PARTS) {
     for (const name of all) {
       const id = idBefore(ending, name);
       if (id === null) continue;
-      const found = troubles.guard(name, () => isAlone(options, judge, all, { id, name }));
+      const found = troubles.guard(name, () => isAlone(options, judge, owners, { id, name }));
       if (found === true) alone.push({ id, name, what });
     }
   }
@@ -252,11 +253,11 @@ function recoverDrafts(
 function isAlone(
   options: RecoveryOptions,
   judge: Judge,
-  all: ReadonlySet<string>,
+  owners: ReadonlySet<MessageId | null>,
   part: { id: MessageId; name: string },
 ): boolean {
   const { id, name } = part;
-  if (["", ".busy", ".bad"].some((state) => all.has(`${envelopeName(id)}${state}`))) return false;
+  if (owners.has(id)) return false;
   const maker = makerOf(id);
   if (maker === null || options.inHand(id)) return false;
   const facts = options.disk.stat(name);
@@ -269,14 +270,14 @@ function hasEnvelope(disk: Disk, id: MessageId): boolean {
   return names.some((name) => disk.stat(name) !== null);
 }
 
-/** Ids that have an envelope, in any state, in a folder of the spool. */
+/** Ids that have an envelope, in any state or parked, in a folder of the spool. */
 export function idsInFolders(disk: Disk): ReadonlySet<MessageId> {
   const ids = new Set<MessageId>();
   for (const folder of disk.list()) {
     if (isSpoolFile(folder) || folder.startsWith(".")) continue;
     if (disk.stat(folder)?.kind !== "directory") continue;
     for (const name of disk.list(folder)) {
-      const id = waitingId(name.replace(/\.(?:new|busy|bad)$/, ""));
+      const id = ownerOf(name) ?? idBefore(".envelope.new", name);
       if (id !== null) ids.add(id);
     }
   }
