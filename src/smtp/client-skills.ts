@@ -26,9 +26,12 @@ export class Skills {
     return this.#known[skill] === true;
   }
 
-  /** How long an answer is waited for, so that a host that cannot is found out; 0 for as long as it likes. `responseMs` as in the config. */
-  stallMs(responseMs: number): number {
-    if (this.has("group") && this.has("overlap") && this.has("eager")) return 0;
+  /**
+   * How long an answer to what needs these is waited for, so that a host that cannot is found out; 0
+   * for as long as any other, when it has shown all of them. `responseMs` as in the config.
+   */
+  stallMs(used: readonly Skill[], responseMs: number): number {
+    if (used.every((skill) => this.has(skill))) return 0;
     return responseMs > 0 ? Math.min(STALL_MS, responseMs * STALL_SHARE) : STALL_MS;
   }
 

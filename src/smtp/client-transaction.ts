@@ -28,8 +28,8 @@ export interface TransactionTerms {
   readonly eager?: () => boolean;
   /** False where the host has turned out not to take them with the content before. Asked when it would begin so. */
   readonly overlaps?: () => boolean;
-  /** So many milliseconds a peer may let pass between two answers of those; 0 for as long as it likes. */
-  readonly stallMs?: number;
+  /** Milliseconds that a peer may let pass between two answers to what needs these; 0 for as many as to any command. */
+  readonly stallMs?: (used: readonly Skill[]) => number;
 }
 
 /** What a host is told by that takes but one command at a time, whatever it announces. */
@@ -152,11 +152,18 @@ export class Transaction implements Conversation {
 
   /** For the next answer to what was said in one go. */
   #listen(): Step {
-    const { stallMs = 0 } = this.#terms;
-    return stallMs === 0 ? listen : { kind: "listen", forMs: stallMs, instead: this.#stalled };
+    const forMs = this.#stallMs();
+    return forMs === 0 ? listen : { kind: "listen", forMs, instead: this.#stalled };
+  }
+
+  /** A host that has shown before that it can is only slow: an answer may take minutes (RFC 5321 4.5.3.2). */
+  #stallMs(): number {
+    return this.#terms.stallMs?.(this.skills) ?? 0;
   }
 
   readonly #stalled = (): Step => {
+    // It may have shown so meanwhile, with the message before or on another connection.
+    if (this.#stallMs() === 0) return listen;
     const trouble = connectionTrouble(NO_ANSWER);
     return this.#finish(this.#lost(trouble, false), true);
   };

@@ -175,7 +175,7 @@ class SmtpTransport implements Transport {
       // Where something was refused lately, the recipients' answers are waited for.
       eager: () => host.isWilling && host.mayHave("eager"),
       overlaps: () => host.mayHave("overlap"),
-      stallMs: host.stallMs(config.responseTimeoutMs),
+      stallMs: (used) => host.stallMs(used, config.responseTimeoutMs),
     });
   }
 

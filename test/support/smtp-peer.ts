@@ -197,6 +197,11 @@ export class PeerConnection {
     this.#socket.resetAndDestroy();
   }
 
+  /** True when the client has gone. */
+  get left(): boolean {
+    return this.#closed;
+  }
+
   /** Resolves when the client has gone. */
   async gone(): Promise<void> {
     while (!this.#closed) await this.#wait();
