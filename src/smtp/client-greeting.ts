@@ -10,6 +10,7 @@ import {
   connectionTrouble,
   type Extensions,
   isCompletion,
+  isGone,
   listen,
   noExtensions,
   parseExtensions,
@@ -63,7 +64,10 @@ export class Greeting implements Conversation {
   }
 
   reply(reply: Reply): Step {
-    if (reply.code === 421) return this.#trouble(unexpected(reply));
+    if (reply.code === 421) {
+      this.lost(unexpected(reply));
+      return { kind: "done", close: true };
+    }
     switch (this.#awaits) {
       case "greeting":
         return reply.code === 220 ? this.#ehlo() : this.#trouble(unexpected(reply));
@@ -82,7 +86,9 @@ export class Greeting implements Conversation {
   }
 
   lost(trouble: Trouble): void {
-    this.#result = { kind: "trouble", trouble };
+    // Many hosts hang up on who has failed to log in, and some only at the next mechanism.
+    const refusal = isGone(trouble) ? this.#authentication?.refusal : null;
+    this.#result = { kind: "trouble", trouble: refusal ?? trouble };
   }
 
   #speakFirst(promptMs: number): Step {
@@ -183,7 +189,6 @@ export class Greeting implements Conversation {
 
   #trouble(trouble: Trouble): Step {
     this.#result = { kind: "trouble", trouble };
-    // Whoever says 421 is closing; anybody else may be told QUIT.
-    return { kind: "done", close: trouble.reply?.code === 421 };
+    return { kind: "done", close: false };
   }
 }

@@ -57,6 +57,10 @@ export function unexpected(reply: Reply): Trouble {
   return connectionTrouble(`smtp error: unexpected response: ${reply.text}`, reply);
 }
 
+/** The peer has closed, or announced it. */
+export const isGone = ({ why, reply }: Trouble): boolean =>
+  reply?.code === 421 || why === "peer disconnected";
+
 /** What the smarthost says it can do. */
 export interface Extensions {
   readonly words: ReadonlySet<string>;

@@ -18,7 +18,7 @@ import {
   unsendable,
 } from "./client-mail.ts";
 import { namable, unnamable } from "./client-path.ts";
-import { connectionTrouble } from "./client-protocol.ts";
+import { connectionTrouble, isGone } from "./client-protocol.ts";
 import { HostSkills } from "./client-skills.ts";
 import { type ClientTlsFiles, openClientTls } from "./client-tls.ts";
 import { NO_ANSWER, Transaction } from "./client-transaction.ts";
@@ -218,7 +218,3 @@ const sameSmarthost = (one: Smarthost, other: Smarthost): boolean =>
 /** It has said nothing, and perhaps closed. */
 const isSilence = ({ why, reply }: Trouble): boolean =>
   reply === null && (why === "peer disconnected" || why === NO_ANSWER);
-
-/** The peer has closed, or announced it. */
-const isGone = ({ why, reply }: Trouble): boolean =>
-  reply?.code === 421 || why === "peer disconnected";

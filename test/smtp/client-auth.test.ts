@@ -191,6 +191,73 @@ test("421 to AUTH is trouble with the connection", async () => {
   assert.equal(receipt.kind === "lost" && receipt.trouble.kind, "connection");
 });
 
+/** What ends a session in which the smarthost does this to the second mechanism. */
+async function secondMechanism(
+  first: readonly SaslClient[],
+  auth: (peer: PeerConnection) => Promise<void>,
+) {
+  await using peer = await SmtpPeer.listen(async (connection) => {
+    await connection.greet("AUTH CRAM-MD5 PLAIN LOGIN");
+    await auth(connection);
+    connection.close();
+  });
+  await using client = testClient({
+    plan: tries(...first, login),
+    config: { responseTimeoutMs: 100 },
+  });
+  const receipt = await client.deliver(peer.address, aMessage);
+  return receipt.kind === "lost" ? receipt.trouble : null;
+}
+
+const REFUSED = {
+  kind: "authentication",
+  connected: true,
+  why: `smtp error: authentication failed ${plain.detail}: [5.7.8 no]`,
+  reply: { code: 535, text: "5.7.8 no" },
+};
+
+test("a refused AUTH stays refused when the smarthost hangs up on the next mechanism", async () => {
+  const trouble = await secondMechanism([plain], async (peer) => {
+    await peer.answer(/^AUTH PLAIN /, "535 5.7.8 no");
+    await peer.expect(/^AUTH LOGIN /);
+  });
+  assert.deepEqual(trouble, REFUSED);
+});
+
+test("a refused AUTH stays refused when the next mechanism is answered with 421", async () => {
+  const trouble = await secondMechanism([plain], async (peer) => {
+    await peer.answer(/^AUTH PLAIN /, "535 5.7.8 no");
+    await peer.answer(/^AUTH LOGIN /, "421 4.7.0 too many errors");
+  });
+  assert.deepEqual(trouble, REFUSED);
+});
+
+test("a connection that is lost after a temporary refusal of AUTH is trouble with the connection", async () => {
+  const trouble = await secondMechanism([plain], async (peer) => {
+    await peer.answer(/^AUTH PLAIN /, "454 4.7.0 not now");
+    await peer.expect(/^AUTH LOGIN /);
+  });
+  assert.equal(trouble?.kind, "connection");
+});
+
+test("a connection that is lost after AUTH was cancelled is trouble with the connection", async () => {
+  const trouble = await secondMechanism([cram], async (peer) => {
+    await peer.answer("AUTH CRAM-MD5", "334 not base64");
+    await peer.answer("*", "501 cancelled");
+    await peer.expect(/^AUTH LOGIN /);
+  });
+  assert.equal(trouble?.kind, "connection");
+});
+
+test("a host that falls silent after a refused AUTH is trouble with the connection", async () => {
+  const trouble = await secondMechanism([plain], async (peer) => {
+    await peer.answer(/^AUTH PLAIN /, "535 5.7.8 no");
+    await peer.expect(/^AUTH LOGIN /);
+    await peer.gone();
+  });
+  assert.equal(trouble?.why, "smtp error: response timeout after 0.1s");
+});
+
 test("the accounts are asked with what is offered, and their error ends the session", async () => {
   await using peer = await SmtpPeer.listen(async (connection) => {
     await connection.greet("SIZE");
