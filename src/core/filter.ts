@@ -21,6 +21,8 @@ export type Verdict =
       readonly next: Next;
       readonly reply: Reply;
       readonly detail: string;
+      /** The filter could not find out, and may be able to another time; false or absent: it will say the same again. */
+      readonly temporary?: boolean;
     };
 
 /** What a filter asks of the scheduler besides its verdict (exit codes 102 to 105). */

@@ -72,7 +72,8 @@ function verdictOf(result: FilterResult, role: FilterRole): Verdict {
     case "fail": {
       const code = result.code === 0 ? DEFAULT_CODE : result.code;
       const reply = { code, text: result.response };
-      return { kind: "reject", next, reply, detail: result.reason };
+      const rejection = { kind: "reject", next, reply, detail: result.reason } as const;
+      return result.temporary === true ? { ...rejection, temporary: true } : rejection;
     }
   }
 }

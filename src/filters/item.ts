@@ -46,6 +46,8 @@ export interface FilterResult {
   readonly code: number;
   /** For the operator: logged, and written into a `.bad` envelope. */
   readonly reason: string;
+  /** "fail" says nothing about the message: it may be different another time. */
+  readonly temporary?: boolean;
 }
 
 export const OK: FilterResult = {

@@ -9,6 +9,8 @@ export type MailAddress =
   /** `code` is the SMTP code that fits, 0 when it may be different another time. */
   | { readonly kind: "failed"; readonly code: number; readonly why: string };
 
+type Failed = Extract<MailAddress, { kind: "failed" }>;
+
 /** Aliases of aliases that are followed. */
 const MAX_ALIASES = 8;
 /** Mail hosts whose address is looked for, when those before have none. */
@@ -38,14 +40,15 @@ async function firstAddress(
   known: readonly DnsRecord[],
   ask: Ask,
 ): Promise<MailAddress> {
-  let failure: MailAddress | null = null;
+  let failure: Failed | null = null;
   for (const host of hosts) {
     const own = known.filter(({ owner }) => sameName(owner, host));
     const given = addressIn(own, "A");
     if (given !== null) return { kind: "found", address: given };
     const found = await hostAddress(host, ask);
     if (found.kind === "found") return found;
-    failure ??= found;
+    // A host whose address cannot be found out now may have one (RFC 5321 5.1): then nothing is said for good.
+    if (failure === null || (found.code === 0 && failure.code !== 0)) failure = found;
   }
   return failure ?? { kind: "failed", code: 0, why: "no mail host" };
 }
@@ -66,9 +69,7 @@ function addressIn(records: readonly DnsRecord[], type: "A" | "AAAA"): string | 
   return null;
 }
 
-type Resolved =
-  | { readonly kind: "records"; readonly records: readonly DnsRecord[] }
-  | Extract<MailAddress, { kind: "failed" }>;
+type Resolved = { readonly kind: "records"; readonly records: readonly DnsRecord[] } | Failed;
 
 /** Asks for the target of an alias when the server does not say by itself what is there. */
 async function resolve(question: DnsQuestion, ask: Ask): Promise<Resolved> {

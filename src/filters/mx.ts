@@ -77,7 +77,9 @@ async function route(
     isIP(wanted.host) === 0
       ? await lookUp(wanted.host, { ...terms, tell }, signal)
       : { kind: "found", address: wanted.host };
-  if (found.kind === "failed") return failure(RESPONSE, found.why, found.code);
+  if (found.kind === "failed") {
+    return { ...failure(RESPONSE, found.why, found.code), temporary: found.code === 0 };
+  }
 
   const forwardToAddress = transportAddress(found.address, wanted.port);
   tell(`[${plain(envelope.forwardTo)}]: forward-to-address [${forwardToAddress}]`);

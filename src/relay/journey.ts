@@ -24,6 +24,7 @@ import type { Retrying } from "./retrying.ts";
 import { storageReply } from "./storage-reply.ts";
 import type { Stragglers } from "./stragglers.ts";
 import type { Survey } from "./survey.ts";
+import { unrouted } from "./unrouted.ts";
 
 /** What a journey needs from the rest of the house. */
 export interface Stations {
@@ -239,6 +240,10 @@ export async function route(
   const { next } = verdict;
   if (verdict.kind === "abandon") return abandoned(at, lease, next);
   if (verdict.kind === "reject") {
+    // RFC 5321 5.1: what DNS cannot say at the moment is no reason to give the message up.
+    if (at.retrying !== null && verdict.temporary === true) {
+      return await unrouted(at, at.retrying, lease, { why: verdict.detail, next, started });
+    }
     return await failUnsent(at, lease, { outcome: unroutable(envelope.toRemote), next, started });
   }
   const smarthosts = at.route(await lease.reread());

@@ -1,0 +1,57 @@
+/** Mail whose smarthost cannot be found out at the moment: tried again like any that has temporary trouble of its own. */
+import type { Next } from "../core/filter.ts";
+import { retryStateOf, withRetryState } from "../core/retry-state.ts";
+import type { Lease } from "../core/store.ts";
+import { ageToNote } from "./arrival.ts";
+import { expire } from "./conclude-each.ts";
+import { deliveryTo } from "./delivery.ts";
+import type { Forwarded, Stations } from "./journey.ts";
+import { notSent } from "./reach.ts";
+import { type Ended, warnSender } from "./reporting.ts";
+import type { Retrying } from "./retrying.ts";
+
+interface Unrouted {
+  /** The routing filter's words. */
+  readonly why: string;
+  readonly next: Next;
+  /** Monotonic milliseconds. */
+  readonly started: number;
+}
+
+/** After its time it is set aside with those words. No smarthost was asked, and none is thought worse of. */
+export async function unrouted(
+  at: Stations,
+  retrying: Retrying,
+  lease: Lease,
+  { why, next, started }: Unrouted,
+): Promise<Forwarded> {
+  // Filters before the one that could not say may have changed it.
+  const envelope = await lease.reread();
+  const ended: Ended = { next, attempt: notSent(at.route(envelope)[0], started) };
+  const reply = { code: 0, text: why };
+  if (await retrying.isExpired(lease)) {
+    const { outcome } = await expire(
+      at,
+      retrying,
+      { lease, ended },
+      { said: reply, trouble: null },
+    );
+    return { kind: "over", outcome, next };
+  }
+  const recipients = envelope.toRemote;
+  const noted = { ...retryStateOf(envelope), arrived: await ageToNote(lease, at.clock.now()) };
+  const warnAfter = at.reporter === null ? null : at.delayWarningSeconds;
+  const after = await retrying.after(lease, noted, { unknown: false, warnAfter });
+  await retrying.notes.write(lease, withRetryState(envelope, recipients, after.next));
+  const now = at.clock.monotonic();
+  at.journal.tell({
+    kind: "message.deferred",
+    id: lease.id,
+    delivery: deliveryTo(envelope.from, recipients, ended.attempt, reply, now),
+    retrySeconds: Math.round(after.ms / 1000),
+    unknown: false,
+  });
+  const waiting = recipients.map((recipient) => ({ recipient, reply, step: null }));
+  await warnSender(at, retrying, { lease, ended }, waiting);
+  return { kind: "over", outcome: { kind: "deferred", trouble: null, reply }, next };
+}
