@@ -16,7 +16,7 @@ export type Outcome =
       readonly reason: FailureReason;
       /** What ended the session too; null when the session goes on. */
       readonly trouble: Trouble | null;
-      /** The refusal, for whoever waits for an answer (--immediate). */
+      /** For whoever waits for an answer (--immediate): the refusal of this message. */
       readonly reply: Reply;
     };
 
@@ -53,12 +53,13 @@ export function settle(
 /** A session that could not be made ready, or ended: what that means for the message in hand. */
 export function troubled(trouble: Trouble, recipients: readonly string[]): SettledOutcome {
   if (trouble.kind === "connection") return { kind: "queued", why: trouble.why, trouble };
-  const refusal = refusalIn(trouble);
   return {
     kind: "failed",
-    reason: { text: trouble.why, code: refusal?.code ?? 0, recipients },
+    reason: { text: trouble.why, code: refusalIn(trouble)?.code ?? 0, recipients },
     trouble,
-    reply: refusal ?? { code: 452, text: "forwarding failed" },
+    // What refuses our own login or TLS answers AUTH or STARTTLS (RFC 4954 6): it is no verdict on anybody's
+    // message, and who sent it would take it for one on theirs.
+    reply: { code: 452, text: "forwarding failed" },
   };
 }
 

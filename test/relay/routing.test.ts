@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyEnvelope } from "../../src/core/envelope.ts";
 import type { Filter, OpenFilter, Verdict } from "../../src/core/filter.ts";
-import type { Transport } from "../../src/core/transport.ts";
+import type { Transport, Trouble } from "../../src/core/transport.ts";
 import type { Stations } from "../../src/relay/journey.ts";
 import { receptionOpener } from "../../src/relay/reception.ts";
 import { accepted, cannotConnect, ScriptedTransport } from "../support/scripted-transport.ts";
@@ -262,6 +262,20 @@ test("an immediate session is told what became of its message", async () => {
     reply: { code: 452, text: "rejected" },
     states: ["bad"],
   });
+  for (const [kind, code] of [
+    ["authentication", 535],
+    ["tls", 554],
+  ] as const) {
+    const trouble: Trouble = { kind, connected: true, why: "no", reply: { code, text: "no" } };
+    const shut = new ScriptedTransport(
+      () => accepted,
+      () => trouble,
+    );
+    assert.deepEqual(await immediately({}, shut), {
+      reply: { code: 452, text: "forwarding failed" },
+      states: ["bad"],
+    });
+  }
   const away = new ScriptedTransport(
     () => accepted,
     () => cannotConnect,
