@@ -77,7 +77,7 @@ export type Receipt =
     }
   /** The message cannot be sent to this smarthost (strictness rules); nothing was said. */
   | { readonly kind: "unsendable"; readonly why: string }
-  /** The session ended without an answer. `unknown` is true if our final dot was written before. */
+  /** The session ended without an answer. `unknown` is true if our final dot may have left before. */
   | {
       readonly kind: "lost";
       readonly trouble: Trouble;

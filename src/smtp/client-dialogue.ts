@@ -45,7 +45,7 @@ export class Dialogue {
   #open = true;
   /** Content is being read and written: no reply may come. */
   #sending = false;
-  /** The final dot or last chunk was handed to the socket. */
+  /** The final dot or last chunk was handed to the socket; whether it has left, the wire may know. */
   #ended = false;
   /** All has been said but for the answer to that. */
   #concluded = false;
@@ -154,13 +154,21 @@ export class Dialogue {
     this.#lose(connectionTrouble(why));
   };
 
-  readonly #onEnd = (): void => {
-    if (this.#open) this.#lose(connectionTrouble("peer disconnected"));
-  };
+  readonly #onEnd = (): void => this.#over(connectionTrouble("peer disconnected"));
 
   readonly #onError = (error: Error): void => {
-    if (this.#open) this.#lose(lostBy(error, this.#heard, this.#terms));
+    if (this.#open) this.#over(lostBy(error, this.#heard, this.#terms));
   };
+
+  /** At once, or when it is known what has left, and so what may be heard that was said before. */
+  #over(trouble: Trouble): void {
+    const over = (): void => {
+      if (this.#wire.flushed) this.#hear();
+      if (this.#open) this.#lose(trouble);
+    };
+    if (this.#wire.flushed) over();
+    else setImmediate(over);
+  }
 
   /** Hands over as many replies as are due; anything else that has come is out of turn. */
   #hear(): void {
@@ -241,11 +249,8 @@ export class Dialogue {
 
   #say(lines: readonly Line[]): void {
     // Early answers to commands that have not been said must not be taken for answers to them.
-    if (!this.#replies.empty) {
-      this.#outOfTurn();
-      return;
-    }
-    this.#write([this.#commands(lines)], lines.length);
+    if (!this.#replies.empty) this.#outOfTurn();
+    else this.#write([this.#commands(lines)], lines.length);
   }
 
   #commands(lines: readonly Line[]): Buffer {
@@ -284,7 +289,7 @@ export class Dialogue {
 
   #lose(trouble: Trouble): void {
     const job = this.#letGo();
-    job?.conversation.lost(trouble, this.#ended);
+    job?.conversation.lost(trouble, this.#ended && !this.#wire.withheld);
     job?.over("over");
     this.destroy();
   }
@@ -331,8 +336,9 @@ export class Dialogue {
     this.#ended = ended;
     this.#concluded = ended;
     const lines = ended && !this.#spoilt ? this.#turns.opening(sizeOf(pieces)) : [];
-    if (lines.length === 0) this.#write(pieces, 1);
-    else this.#write([...pieces, this.#commands(lines)], 1 + lines.length, "all");
+    if (lines.length > 0) this.#write([...pieces, this.#commands(lines)], 1 + lines.length, "all");
+    else this.#write(pieces, 1);
+    if (lines.length === 0 && ended) this.#wire.watch();
   };
 
   /** All of it in one go, and so many replies will come. */

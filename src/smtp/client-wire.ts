@@ -1,5 +1,6 @@
 /** The sending side of a connection: few, large writes, no faster than the peer takes them. */
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 /** Bytes that are sooner copied than handed over in pieces. */
 const SMALL_BYTES = 8192;
@@ -7,6 +8,8 @@ const SMALL_BYTES = 8192;
 export class Wire {
   readonly #socket: Socket;
   #flushed = true;
+  #withheld = false;
+  #writes = 0;
   /** Those who wait in `writeAll()`, in the order of their writes. */
   #waiting: (() => void)[] = [];
 
@@ -20,6 +23,23 @@ export class Wire {
     return this.#flushed;
   }
 
+  /** Watches what `write()` was given last: whether the peer can have all of it decides what becomes of a message. */
+  watch(): void {
+    // With TLS the news that it has left comes too late to tell for certain.
+    if (this.#socket instanceof TLSSocket || this.#socket.writableLength === 0) return;
+    const write = this.#writes;
+    // The kernel may have taken it at the second try, just now: that is told within this turn of the event
+    // loop. Whatever it takes later is told at once.
+    setImmediate(() => {
+      if (write === this.#writes) this.#withheld = !this.#flushed;
+    });
+  }
+
+  /** True while the end of that has certainly not left; false when it has, or perhaps. */
+  get withheld(): boolean {
+    return this.#withheld;
+  }
+
   /** True while `writeAll()` waits for the peer. */
   get blocked(): boolean {
     return this.#waiting.length > 0;
@@ -28,6 +48,8 @@ export class Wire {
   /** All in one write. */
   write(pieces: readonly Uint8Array[]): void {
     this.#flushed = false;
+    this.#withheld = false;
+    this.#writes += 1;
     this.#put(pieces, this.#onFlushed);
   }
 
@@ -48,7 +70,9 @@ export class Wire {
   }
 
   readonly #onFlushed = (error?: Error | null): void => {
-    if (!error) this.#flushed = true;
+    if (error) return;
+    this.#flushed = true;
+    this.#withheld = false;
   };
 
   #put(pieces: readonly Uint8Array[], flushed: (error?: Error | null) => void): void {
