@@ -42,6 +42,9 @@ export function loadServerKeys(tls: ServerTls): ServerKeys {
     ...keyAndCertificate(tls.certificate),
     ...versionOptions(tls.versions),
     honorCipherOrder: true,
+    // Without it OpenSSL refuses every client that resumes a session, as soon as certificates are asked for. Which
+    // sessions are good is another matter: each load of the keys makes new ticket keys, so that none outlives it.
+    sessionIdContext: "relayd",
   };
   if (verify && tls.verify !== null) options.ca = authorities(tls.verify);
   try {
