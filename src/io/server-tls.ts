@@ -133,8 +133,8 @@ export interface Secured {
 }
 
 /**
- * Shakes hands on a connection whose unread input has been thrown away. Rejects with what went wrong,
- * a client certificate that cannot be trusted included; the connection is of no use then.
+ * Shakes hands on a connection to which nobody listens; input that has not been read yet belongs to the handshake.
+ * Rejects with what went wrong, a client certificate that cannot be trusted included; the connection is of no use then.
  */
 export function secure(socket: Socket, keys: ServerKeys): Promise<Secured> {
   const encrypted = new TLSSocket(socket, {

@@ -61,7 +61,7 @@ export class Session {
       wire: this.#wire,
       patience: this.#patience,
       transcript,
-      upgrade: () => this.#upgrade(),
+      upgrade: () => this.#startTls(),
       end: (reply, why) => this.#finishAfter(reply, why),
       quit: (reply) => this.#quit(reply),
       destroy: () => this.destroy(),
@@ -185,10 +185,16 @@ export class Session {
     this.#dialogue.goOn();
   }
 
+  /** What came before the handshake is thrown away, however it came: it was said in the clear (RFC 3207 4.2). */
+  #startTls(): void {
+    this.#wire.quiet();
+    this.#upgrade();
+  }
+
+  /** With implicit TLS the first packets of the handshake may be there already, and nobody has read from the socket. */
   #upgrade(): void {
     const { keys } = this.#house;
     if (keys === null || this.#over) return;
-    this.#wire.quiet();
     this.#dialogue.forget();
     this.#patience.handshaking = true;
     secure(this.#wire.socket, keys).then(

@@ -119,21 +119,27 @@ test("drain() does not wait for the gate", async () => {
   assert.equal(held.aborted(), 1);
 });
 
-test("with implicit TLS the handshake waits for the gate and works after it", async () => {
+const implicit: ServerTls = {
+  mode: "implicit",
+  required: false,
+  certificate: [],
+  verify: null,
+  versions: { min: null, max: null },
+};
+
+test("with implicit TLS the handshake waits for the gate, and what came of it meanwhile is not lost", async () => {
   using ca = makeTestCa();
-  const { key, certificate } = ca.issue("localhost");
+  const certificate = [ca.issue("localhost").combined];
   const held = heldGate();
-  const tls: ServerTls = {
-    mode: "implicit",
-    required: false,
-    certificate: [key, certificate],
-    verify: null,
-    versions: { min: null, max: null },
-  };
+  const tls = { ...implicit, certificate };
   await using listening = await testListener({ gate: held.gate, config: { tls } });
   await using client = await RawClient.connect(listening.address);
-  const secured = client.startTls();
   await held.reached(1);
+  const secured = client.startTls();
+  // What was sent before another client came has arrived when that one has.
+  await using _other = await RawClient.connect(listening.address);
+  await held.reached(2);
+  for (let i = 0; i < 3; i += 1) await turn();
   held.asked[0]?.decide(true);
   await secured;
   assert.match(await client.reply(), /^220 /);
