@@ -29,11 +29,19 @@ export interface ContentDeskOptions {
   readonly whenAnswered: (reply: Reply) => void;
 }
 
-/** What became of the input: all of it taken, no room for more, a BDAT done, or the message complete. */
+/**
+ * What became of the input: all of it taken, no room for more, a BDAT done (`room`: whether there is room for another one
+ * now), or the message complete.
+ */
 export type Taken =
   | { readonly kind: "more" }
   | { readonly kind: "full" }
-  | { readonly kind: "chunk"; readonly size: number; readonly tooBig: boolean }
+  | {
+      readonly kind: "chunk";
+      readonly size: number;
+      readonly tooBig: boolean;
+      readonly room: boolean;
+    }
   | { readonly kind: "end" };
 
 /** Longer lines are told of; they are against RFC 5322 2.1.1, but pass. */
@@ -153,7 +161,8 @@ export class ContentDesk {
     for (const piece of reader.content) room = message.push(piece) && room;
     if (message.streams) input.giveBack();
     if (end >= 0) return END;
-    return this.#afterPush(message, input, room);
+    this.#afterPush(message, input);
+    return room ? MORE : FULL;
   }
 
   #takeChunk(input: LineReader, message: IncomingMessage): Taken {
@@ -169,23 +178,24 @@ export class ContentDesk {
     input.advance(count);
     if (message.streams) input.giveBack();
     chunk.left -= count;
-    if (chunk.left > 0) return this.#afterPush(message, input, room);
+    if (chunk.left > 0) {
+      this.#afterPush(message, input);
+      return room ? MORE : FULL;
+    }
     if (chunk.last) return END;
     this.#chunk = null;
     this.#options.transcript.line("rx", "[message content not logged]");
-    this.#afterPush(message, input, room);
-    return { kind: "chunk", size: chunk.size, tooBig: message.tooBig };
+    this.#afterPush(message, input);
+    return { kind: "chunk", size: chunk.size, tooBig: message.tooBig, room };
   }
 
   /** Once a message is too large for memory, it streams. */
-  #afterPush(message: IncomingMessage, input: LineReader, room: boolean): Taken {
-    if (message.isLarge) {
-      const alone = input.pending === 0;
-      message.stream(this.#options.whenRoom, alone);
-      if (alone) input.giveBack();
-      this.#deliver(message);
-    }
-    return room ? MORE : FULL;
+  #afterPush(message: IncomingMessage, input: LineReader): void {
+    if (!message.isLarge) return;
+    const alone = input.pending === 0;
+    message.stream(this.#options.whenRoom, alone);
+    if (alone) input.giveBack();
+    this.#deliver(message);
   }
 
   #deliver(message: IncomingMessage): void {

@@ -160,6 +160,11 @@ export class ServerDialogue {
     if (this.#full || this.#input.pending >= INPUT_BYTES) this.#options.wire.pause();
   }
 
+  #noRoom(): void {
+    this.#full = true;
+    this.#pauseIfFull();
+  }
+
   #roomAgain(): void {
     this.#full = false;
     this.goOn();
@@ -244,12 +249,12 @@ export class ServerDialogue {
       case "more":
         return false;
       case "full":
-        this.#full = true;
-        this.#pauseIfFull();
+        this.#noRoom();
         return false;
       case "chunk":
         this.#do(this.#protocol.chunkDone(taken.size, taken.tooBig));
         if (!this.#protocol.betweenChunks) this.#desk.abandon();
+        else if (!taken.room) this.#noRoom();
         return true;
       case "end":
         // The store may take its time; what was answered before need not wait for it.
