@@ -30,6 +30,9 @@ export interface Envelope {
   readonly trailer: readonly string[];
 }
 
+/** An envelope file that is larger is not read, and must not be written; most are a few hundred bytes. */
+export const MAX_ENVELOPE_BYTES = 16 * 1024 * 1024;
+
 /** An envelope with nothing said yet. */
 export const emptyEnvelope: Envelope = {
   body: "unknown",

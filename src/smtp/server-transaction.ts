@@ -14,6 +14,7 @@ import {
   parseRcptParameters,
 } from "./command.ts";
 import { hasControls, isInternational, type Path, parsePath } from "./mailbox.ts";
+import { RecipientList } from "./recipient-list.ts";
 import type { ServerAuth } from "./server-auth.ts";
 import { NO_ROOM, reply, replyText, type ServerStep, TOO_BIG } from "./server-reply.ts";
 
@@ -45,9 +46,7 @@ export class ServerTransaction {
   /** null: no transaction. */
   #from: string | null = null;
   #parameters: MailParameters | null = null;
-  #toLocal: string[] = [];
-  #toRemote: string[] = [];
-  readonly #reports = new Map<string, RecipientDsn>();
+  readonly #recipients: RecipientList;
   #international = false;
   #question: Question | null = null;
 
@@ -55,6 +54,7 @@ export class ServerTransaction {
     this.#rules = rules;
     this.#peer = peer;
     this.#auth = auth;
+    this.#recipients = new RecipientList(rules.config.maxRecipients);
   }
 
   /** True after a good MAIL. */
@@ -63,7 +63,7 @@ export class ServerTransaction {
   }
 
   get hasRecipients(): boolean {
-    return this.#toLocal.length + this.#toRemote.length > 0;
+    return this.#recipients.count > 0;
   }
 
   get body(): Envelope["body"] {
@@ -85,9 +85,7 @@ export class ServerTransaction {
     if (this.#from === null) return;
     this.#from = null;
     this.#parameters = null;
-    this.#toLocal = [];
-    this.#toRemote = [];
-    this.#reports.clear();
+    this.#recipients.clear();
     this.#international = false;
   }
 
@@ -126,7 +124,7 @@ export class ServerTransaction {
     if (config.smtp.smtputf8strict && !smtputf8 && isInternational(path.raw)) {
       return reply("550 invalid character in mailbox name");
     }
-    if (this.#toLocal.length + this.#toRemote.length >= config.maxRecipients) {
+    if (!this.#recipients.hasRoom(path.address, dsn)) {
       return reply("452 4.5.3 too many recipients");
     }
     return this.#ask({ command: "RCPT", raw: path.raw, recipient: path.address, dsn });
@@ -159,8 +157,8 @@ export class ServerTransaction {
       ...emptyEnvelope,
       body: this.body,
       from: this.#from ?? "",
-      toLocal: this.#toLocal,
-      toRemote: this.#toRemote,
+      toLocal: this.#recipients.local,
+      toRemote: this.#recipients.remote,
       authentication: encodeXtext(this.account()),
       client: this.#peer.address,
       clientCertificate: certificate,
@@ -169,7 +167,7 @@ export class ServerTransaction {
       trailer: dsnLines({
         ret: this.#parameters?.ret ?? null,
         envid: this.#parameters?.envid ?? null,
-        recipients: this.#reports,
+        recipients: this.#recipients.reports,
       }),
     };
   }
@@ -230,24 +228,13 @@ export class ServerTransaction {
   ): string {
     this.#international ||= isInternational(raw.slice(0, raw.lastIndexOf("@") + 1));
     if (answer.kind === "local") {
-      this.#toLocal.push(answer.mailbox);
+      this.#recipients.addLocal(answer.mailbox);
       return `250 recipient <${raw}>  OK`;
     }
     this.#international ||= isInternational(answer.address);
-    this.#toRemote.push(answer.address);
-    this.#report(answer.address, dsn);
+    this.#recipients.addRemote(answer.address, dsn);
     return `250 recipient <${raw}> OK`;
   }
-
-  /** The last that was said about a recipient counts. */
-  #report(recipient: string, dsn: RecipientDsn | null): void {
-    if (dsn === null || saysNothing(dsn)) this.#reports.delete(recipient);
-    else this.#reports.set(recipient, dsn);
-  }
-}
-
-function saysNothing({ notify, orcpt }: RecipientDsn): boolean {
-  return notify === null && orcpt === null;
 }
 
 function vrfyReply(raw: string, answer: Exclude<Verification, { kind: "abort" }>): string {
