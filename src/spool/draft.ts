@@ -1,5 +1,5 @@
 /** A message being received: content first, then its envelope, then `commit()`; disposed before that, it never was. */
-import type { Envelope } from "../core/envelope.ts";
+import { type Envelope, MAX_ENVELOPE_BYTES } from "../core/envelope.ts";
 import { isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Draft, MessageFiles } from "../core/store.ts";
@@ -94,6 +94,10 @@ export class FileDraft implements Draft {
       if (content.length > 0) this.#content.append(content);
       name = newName(this.id);
       const bytes = encodeEnvelope(envelope, name);
+      if (bytes.length > MAX_ENVELOPE_BYTES) {
+        const text = `cannot write "${name}": ${bytes.length} bytes are too many for an envelope`;
+        throw new RelayError("ENVELOPE_SYNTAX", name, text);
+      }
       this.#written = {
         content: whole ? content : null,
         contentBytes: this.#size,

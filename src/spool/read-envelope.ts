@@ -1,11 +1,8 @@
 /** Reads an envelope file, whatever is in its place. */
-import type { Envelope } from "../core/envelope.ts";
+import { type Envelope, MAX_ENVELOPE_BYTES } from "../core/envelope.ts";
 import { RelayError } from "../core/errors.ts";
 import type { Disk } from "../io/disk.ts";
 import { decodeEnvelope } from "./envelope-format.ts";
-
-/** Bytes; envelopes are a few hundred. */
-const MAX_ENVELOPE_BYTES = 16 * 1024 * 1024;
 
 /** Does not wait for a fifo. Throws ENVELOPE_SYNTAX, or a system error. */
 export function readEnvelope(disk: Disk, name: string): Envelope {

@@ -91,6 +91,19 @@ test("seal() refuses an envelope that would forge lines, and leaves nothing", as
   assert.deepEqual(spool.names(), []);
 });
 
+test("seal() refuses an envelope that could not be read again, and leaves nothing", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open();
+  const toRemote = Array.from({ length: 16 }, () => "x".repeat(1024 * 1024 - 25));
+  const most = { ...emptyEnvelope, toRemote };
+  await using draft = await store.create();
+  await assert.rejects(draft.seal(most), { code: "ENVELOPE_SYNTAX", message: /too many/ });
+  assert.deepEqual(spool.names(), []);
+  const id = await storeMessage(store, "x", { ...most, toRemote: toRemote.slice(1) });
+  await using lease = await store.lease(id);
+  assert.equal(lease?.envelope.toRemote.length, 15);
+});
+
 test("commit() takes what a filter left in place of the files", async () => {
   await using spool = await tempSpool();
   const store = await spool.open();
