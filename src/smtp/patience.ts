@@ -44,6 +44,12 @@ export class Patience {
     this.#lineSince = null;
   }
 
+  /** A message has had its answer, or was given up: the next one, and the line after it, have their own time. */
+  messageDone(): void {
+    this.#lineSince = null;
+    this.#messageSince = null;
+  }
+
   /** What is incomplete at the moment. Each byte is heard; only the whole ends this clock. */
   note(line: boolean, message: boolean): void {
     this.#lineSince = line ? (this.#lineSince ?? this.#heard) : null;

@@ -199,7 +199,7 @@ export class ServerDialogue {
       this.#do(this.#protocol.command(line));
     }
     const { open, receiving } = this.#desk;
-    if (open && !receiving && !this.#protocol.betweenChunks) this.#desk.abandon();
+    if (open && !receiving && !this.#protocol.betweenChunks) this.#abandon();
     return true;
   }
 
@@ -253,7 +253,7 @@ export class ServerDialogue {
         return false;
       case "chunk":
         this.#do(this.#protocol.chunkDone(taken.size, taken.tooBig));
-        if (!this.#protocol.betweenChunks) this.#desk.abandon();
+        if (!this.#protocol.betweenChunks) this.#abandon();
         else if (!taken.room) this.#noRoom();
         return true;
       case "end":
@@ -275,8 +275,14 @@ export class ServerDialogue {
     return true;
   }
 
+  #abandon(): void {
+    this.#desk.abandon();
+    this.#options.patience.messageDone();
+  }
+
   #contentAnswered(reply: Reply): void {
     this.#protocol.contentDone();
+    this.#options.patience.messageDone();
     if (this.#over) return;
     this.#options.wire.say(replyText(reply));
     this.#stopWaiting();
