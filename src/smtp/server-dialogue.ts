@@ -87,9 +87,9 @@ export class ServerDialogue {
     });
   }
 
-  /** True while the client waits for us. */
+  /** True while the client waits for us, and its silence is not its own: for an answer, or for the store to make room. */
   get busy(): boolean {
-    return this.#busy;
+    return this.#busy || this.#full;
   }
 
   get encrypted(): boolean {
@@ -166,7 +166,9 @@ export class ServerDialogue {
   }
 
   #roomAgain(): void {
+    const { patience, house } = this.#options;
     this.#full = false;
+    patience.heard(house.clock.monotonic());
     this.goOn();
   }
 

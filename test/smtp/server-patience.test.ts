@@ -41,3 +41,46 @@ test("a message that is given up for the next one takes none of its time", async
   await clock.advance(6);
   assert.equal(await client.ask("BDAT 0 LAST"), "250 message processed");
 });
+
+test("a store that stalls is not the client's silence", async () => {
+  const clock = new ManualClock();
+  let go = (): void => undefined;
+  const told = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  let reading = (): void => undefined;
+  const read = new Promise<void>((resolve) => {
+    reading = resolve;
+  });
+  await using listening = await testListener({
+    clock,
+    config: { idleTimeoutMs: 5000 },
+    async answer({ content }) {
+      let pieces = 0;
+      for await (const _ of content.chunks) {
+        pieces += 1;
+        // The first block is with the store, the second one is full.
+        if (pieces === 1) await told;
+        if (pieces === 2) reading();
+      }
+      return { code: 250, text: "message processed" };
+    },
+  });
+  await using client = await RawClient.connect(listening.address);
+  client.send(`HELO x\r\n${RECIPIENT}DATA\r\n`);
+  assert.equal(await replies(client, 5), "220 250 250 250 354");
+  const line = `${"x".repeat(98)}\r\n`;
+  client.send(line.repeat(50_000));
+  await clock.advance(200);
+  assert.deepEqual(
+    listening.events.filter(({ kind }) => kind === "session.closed"),
+    [],
+  );
+  go();
+  await read;
+  // The time in which it had to wait does not count afterwards.
+  await clock.advance(4);
+  assert.equal(await client.ask("."), "250 message processed");
+  await clock.advance(6);
+  assert.equal(await client.line(), "421 4.4.2 timed out");
+});
