@@ -18,10 +18,11 @@ export class Patience {
   /** When the line or message in hand began; null for none. */
   #lineSince: number | null = null;
   #messageSince: number | null = null;
+  /** When the handshake in hand began; null for none. */
+  #handshakeSince: number | null = null;
   #lingerUntil = Number.POSITIVE_INFINITY;
   /** True until the client has said something. */
   fresh = true;
-  handshaking = false;
 
   constructor(limits: PatienceLimits, now: number) {
     this.#limits = limits;
@@ -38,6 +39,19 @@ export class Patience {
   heard(now: number): void {
     this.#heard = now;
     this.fresh = false;
+  }
+
+  get handshaking(): boolean {
+    return this.#handshakeSince !== null;
+  }
+
+  /** A handshake begins, or we wait for a client that has asked for one; nothing that is heard meanwhile makes it longer. */
+  handshakeBegun(now: number): void {
+    this.#handshakeSince ??= now;
+  }
+
+  handshakeDone(): void {
+    this.#handshakeSince = null;
   }
 
   lineDone(): void {
@@ -59,7 +73,9 @@ export class Patience {
   /** Why the session must end now, or null. While we are at work only the handshake is limited. */
   exhausted(now: number, busy: boolean): string | null {
     const { idleTimeoutMs, sessionTimeoutMs, messageTimeoutMs } = this.#limits;
-    if (this.handshaking) return now - this.#heard >= HANDSHAKE_MS ? "tls handshake timeout" : null;
+    if (this.#handshakeSince !== null) {
+      return now - this.#handshakeSince >= HANDSHAKE_MS ? "tls handshake timeout" : null;
+    }
     if (busy) return null;
     if (idleTimeoutMs > 0 && now - this.#heard >= idleTimeoutMs) {
       return `idle timeout: no activity after ${seconds(idleTimeoutMs)}s`;

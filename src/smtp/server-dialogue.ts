@@ -335,8 +335,10 @@ export class ServerDialogue {
   }
 
   #startTls(reply: string): void {
-    const { wire, upgrade } = this.#options;
+    const { wire, upgrade, patience, house } = this.#options;
     this.#busy = true;
+    // A client that never reads the reply would be waited for without end.
+    patience.handshakeBegun(house.clock.monotonic());
     wire.say(reply);
     wire.flushThen(upgrade);
   }

@@ -187,6 +187,7 @@ export class Session {
 
   /** What came before the handshake is thrown away, however it came: it was said in the clear (RFC 3207 4.2). */
   #startTls(): void {
+    if (this.#over) return;
     this.#wire.quiet();
     this.#upgrade();
   }
@@ -196,7 +197,7 @@ export class Session {
     const { keys } = this.#house;
     if (keys === null || this.#over) return;
     this.#dialogue.forget();
-    this.#patience.handshaking = true;
+    this.#patience.handshakeBegun(this.#house.clock.monotonic());
     secure(this.#wire.socket, keys).then(
       (secured) => this.#secured(secured),
       (error: unknown) => this.#handshakeFailed(describeError(error)),
@@ -219,7 +220,7 @@ export class Session {
     const { protocol, cipher } = encryption;
     journal.tell({ kind: "tls.established", peer: this.#peer, protocol, cipher });
     this.#wire.replace(socket);
-    this.#patience.handshaking = false;
+    this.#patience.handshakeDone();
     socket.on("error", () => this.#finish("peer disconnected"));
     this.#listen(socket);
     this.#dialogue.secured(encryption, config.tls?.mode === "implicit" ? "greet" : "go on");
