@@ -103,7 +103,7 @@ export class ServerTransaction {
     }
     if (path.raw === "") {
       const text = "empty MAIL-FROM return path";
-      journal.tell({ kind: "note", level: "warning", detail: true, text });
+      journal.tell({ kind: "note", level: "warning", detail: false, text });
     }
     if (hasRoom?.(size ?? 0) === false) return NO_ROOM;
     this.#from = path.address;

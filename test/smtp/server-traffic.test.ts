@@ -55,3 +55,14 @@ test("traffic is told without passwords that come where a command should", async
     "NOOP",
   ]);
 });
+
+test("a null sender is a warning that needs no --verbose", async () => {
+  await using listening = await testListener();
+  await using client = await RawClient.connect(listening.address);
+  await client.reply();
+  await client.ask("HELO x");
+  assert.equal(await client.ask("MAIL FROM:<>"), "250 sender <> OK");
+  const text = "empty MAIL-FROM return path";
+  const notes = listening.events.filter(({ kind }) => kind === "note");
+  assert.deepEqual(notes, [{ kind: "note", level: "warning", detail: false, text }]);
+});
