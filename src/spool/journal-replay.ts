@@ -266,14 +266,22 @@ function notesReader(disk: Disk): () => ReadonlySet<MessageId> {
     const now = notes.map(({ path, facts }) => `${path} ${facts.inode} ${facts.size}`).join();
     if (now === read) return ids;
     read = now;
-    const lines = notes.flatMap(({ path }) =>
-      decodeNotes(readIfFile(disk, path) ?? Buffer.alloc(0)),
-    );
+    const lines = notes.flatMap(({ path }) => decodeNotes(readNotes(disk, path)));
     const of = (kind: NoteKind) => lines.flatMap((line) => (line.kind === kind ? [line.id] : []));
     const kept = new Set(of("kept"));
     ids = new Set(of("removed").filter((id) => !kept.has(id)));
     return ids;
   };
+}
+
+/** What another account has noted for itself alone is about messages of its own. */
+function readNotes(disk: Disk, path: string): Buffer {
+  try {
+    return readIfFile(disk, path) ?? Buffer.alloc(0);
+  } catch (error) {
+    if (isErrno(error, "EACCES", "EPERM")) return Buffer.alloc(0);
+    throw error;
+  }
 }
 
 /** They are needed as long as a segment of the same owner is there. */

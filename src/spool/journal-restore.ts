@@ -23,10 +23,10 @@ export async function restoreMessages(
   const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
   for (const id of notes()) done.add(id);
   // Listed after the notes: whoever moves a message to a mailbox has it there before the note.
-  let inMailboxes: ReadonlySet<MessageId> | null = null;
+  let inMailboxes: ReturnType<typeof mailboxes> | null = null;
   const isInMailbox = (id: MessageId) => {
-    inMailboxes ??= idsInFolders(disk);
-    return inMailboxes.has(id);
+    inMailboxes ??= mailboxes(disk);
+    return inMailboxes(id);
   };
   const restored: MessageId[] = [];
   for (const [id, put] of puts) {
@@ -35,6 +35,17 @@ export async function restoreMessages(
   }
   if (puts.size > 0) await disk.syncDirectory();
   return restored;
+}
+
+/** Which content may have its envelope in a mailbox: where a folder cannot be listed ("lost+found"), all of it. */
+function mailboxes(disk: Disk): (id: MessageId) => boolean {
+  try {
+    const ids = idsInFolders(disk);
+    return (id) => ids.has(id);
+  } catch {
+    // What is kept in vain is a file that nobody sends; the messages that are torn must not wait for it.
+    return () => true;
+  }
 }
 
 /**
@@ -75,7 +86,7 @@ async function makeWhole(
   }
   // Whoever removes a message notes it first: asked after we have missed it.
   if (there.length === 0 && notes().has(id)) {
-    removeLeft(disk, put, (one) => idsInFolders(disk).has(one));
+    removeLeft(disk, put, (one) => mailboxes(disk)(one));
     return false;
   }
   // On disk before it was put: somebody has removed it since.

@@ -81,8 +81,9 @@ export class Replay {
   #failed(error: unknown): void {
     const { directory } = this.#terms.disk;
     const why = describeError(storageError(error, "replay", directory));
-    // Where the folder may not be read, the messages that are in its journals may not be read either.
-    this.#isPending = !isErrno(error, "EACCES", "EPERM");
+    // Where the folder may not be read, the messages that are in its journals may not be read either. What was
+    // claimed could be read: its messages may be torn, whatever is in the way now.
+    this.#isPending = this.#claimed.size > 0 || !isErrno(error, "EACCES", "EPERM");
     this.#tell(
       this.#isPending ? `no mail is forwarded until the journal is replayed: ${why}` : why,
     );

@@ -2,68 +2,22 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
-import type { Clock } from "../../src/core/clock.ts";
-import { type Journal, silentJournal } from "../../src/core/events.ts";
+import { silentJournal } from "../../src/core/events.ts";
 import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
 import type { Disk } from "../../src/io/disk.ts";
-import { type FileStore, openFileStore } from "../../src/spool/file-store.ts";
 import { decodeNotes, encodeNote } from "../../src/spool/journal-files.ts";
-import type { ProcessTable } from "../../src/spool/process-table.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
+import {
+  closing,
+  disks,
+  engaged,
+  faulty,
+  JOURNAL,
+  openOn,
+  TEXT,
+} from "../support/journal-bench.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
 import { shortClock } from "../support/short-clock.ts";
-
-const TEXT = "Subject: x\r\n\r\nhello\r\n";
-const JOURNAL = ".relayd/journal";
-
-interface Place {
-  readonly boot?: string;
-  readonly pid?: number;
-  readonly alive?: readonly number[];
-  readonly host?: string;
-  readonly start?: string;
-}
-
-function processesAt({ boot = "1", pid = 7, alive = [], host = "host", start }: Place) {
-  const table: ProcessTable = {
-    home: { host, boot, namespace: `pid:${host}` },
-    pid,
-    startOf: (one) => (one === pid || alive.includes(one) ? (start ?? "5") : null),
-    startedAtMs: () => Date.now(),
-  };
-  return table;
-}
-
-async function openOn(
-  disk: Disk,
-  place: Place = {},
-  more: { journal?: Journal; clock?: Clock } = {},
-) {
-  const store = await openFileStore({
-    directory: disk.directory,
-    sync: true,
-    shared: false,
-    journal: silentJournal,
-    clock: shortClock,
-    disk,
-    processes: processesAt(place),
-    commits: { segmentBytes: 64 * 4096, demand: 0 },
-    ...more,
-  });
-  return store;
-}
-
-/** One that commits through its journal from now on. */
-async function engaged(disk: Disk, place: Place = {}): Promise<FileStore> {
-  const store = await openOn(disk, place);
-  await storeMessage(store, TEXT);
-  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
-  return store;
-}
-
-function faulty(code: string): Error {
-  return Object.assign(new Error(`${code}: no luck`), { code, syscall: "open" });
-}
 
 test("a mailbox keeps the content that it shares with the spool when the journal is replayed", async () => {
   const disk = new CrashingDisk();
@@ -237,12 +191,6 @@ test("a note can be read though the one before it was cut short", () => {
   assert.deepEqual(decodeNotes(Buffer.concat([cut, whole])), [{ id: two, kind: "kept" }]);
 });
 
-async function closing(opening: Promise<FileStore>): Promise<FileStore & AsyncDisposable> {
-  const store = await opening;
-  return Object.assign(store, { [Symbol.asyncDispose]: async () => await store.close() });
-}
-
-/** A Disk's methods as properties, so that some of them can be replaced. */
 test("content that lies alone is not removed before the journal that has its envelope is replayed", async () => {
   const before = new CrashingDisk({ syncsNames: true });
   const huge = `Subject: x\r\n\r\n${"x".repeat(300 * 1024)}\r\n`;
@@ -338,21 +286,4 @@ for (const step of ["create", "append"] as const) {
     const names = left.list().filter((name) => name.startsWith("emailrelay."));
     assert.deepEqual(names.sort(), [`${id}.content`, `${id}.envelope`]);
   });
-}
-
-function disks(disk: CrashingDisk): Disk {
-  return {
-    directory: disk.directory,
-    journaling: disk.journaling,
-    create: (name) => disk.create(name),
-    open: (name) => disk.open(name),
-    stat: (name) => disk.stat(name),
-    link: (path, name) => disk.link(path, name),
-    makeDirectory: (name) => disk.makeDirectory(name),
-    rename: (from, to) => disk.rename(from, to),
-    remove: (name) => disk.remove(name),
-    list: (folder) => disk.list(folder),
-    listKinds: () => disk.listKinds(),
-    syncDirectory: async (folder) => await disk.syncDirectory(folder),
-  };
 }
