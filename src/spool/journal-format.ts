@@ -23,8 +23,11 @@ export interface SegmentHead extends Home {
    * to nobody: what a client sends cannot pass for a batch.
    */
   readonly generation: string;
-  /** "free": everything in it is on disk as files. */
-  readonly state: "free" | "used";
+  /**
+   * "free": everything in it is on disk as files; "doubted": a sync of these files has failed, so that those that
+   * look whole may be so in memory only, and a second sync would not tell.
+   */
+  readonly state: "free" | "used" | "doubted";
   /** Of the segment's own file: in a copy they are another file's. */
   readonly device: number;
   readonly inode: number;

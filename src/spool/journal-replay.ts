@@ -36,10 +36,19 @@ export interface ReplayOptions {
   readonly journaling: Pick<Journaling, "syncAll">;
   readonly processes: ProcessTable;
   readonly clock: Clock;
-  /** Paths of segments that an earlier call has claimed and could not replay; kept by this one. */
-  readonly claimed: Set<string>;
+  /** What an earlier call has claimed and could not replay; kept by this one. */
+  readonly claimed: Claimed;
   /** Called for each message whose files were written anew. */
   readonly onRestored: (id: MessageId) => void;
+}
+
+export interface Claimed {
+  readonly paths: Set<string>;
+  /**
+   * True when files that are whole may be so in memory only, and syncing them again would not tell: a sync of them
+   * has failed, or somebody has begun to replay them and nobody knows how far that came.
+   */
+  doubted: boolean;
 }
 
 export interface Replayed {
@@ -77,7 +86,7 @@ export async function replayJournal(options: ReplayOptions): Promise<Replayed> {
   const unreadable: string[] = [];
   let left = false;
   for (const found of segmentsIn(disk)) {
-    if (claimed.has(found.path)) continue;
+    if (claimed.paths.has(found.path)) continue;
     try {
       left = claimUnlessInUse(options, found) || left;
     } catch (error) {
@@ -102,7 +111,8 @@ function claimUnlessInUse(options: ReplayOptions, found: Found): boolean {
     return mayHold(segment) && !isHere(options, found);
   }
   const path = claim(options, found);
-  if (path !== null) options.claimed.add(path);
+  if (path !== null) options.claimed.paths.add(path);
+  if (found.name.kind === "replay") options.claimed.doubted = true;
   return false;
 }
 
@@ -113,26 +123,42 @@ function mayHold({ head, bytes }: Segment): boolean {
 
 /** From the claim on nobody else touches them. */
 async function restore(options: ReplayOptions): Promise<void> {
-  const { disk, journaling, claimed, onRestored } = options;
-  if (claimed.size === 0) return;
+  const { disk, claimed, onRestored } = options;
+  const { paths } = claimed;
+  if (paths.size === 0) return;
   let records: readonly JournalRecord[] = [];
   const damaged: string[] = [];
-  for (const path of claimed) {
+  for (const path of paths) {
     const segment = readSegment(disk, path);
     if (segment === null) continue;
+    if (segment.head?.state === "doubted") claimed.doubted = true;
     const found = decodeSegment(segment.bytes, segment.head);
     records = records.concat(found.records);
     if (found.isDamaged) damaged.push(path);
   }
-  const restored = await restoreMessages(disk, records, notesReader(disk));
+  const restored = await restoreMessages(disk, records, {
+    notes: notesReader(disk),
+    whole: claimed.doubted ? "write anew" : "leave",
+  });
   for (const id of restored) onRestored(id);
-  // What was whole already may be so in memory only.
-  if (records.length > 0) await journaling.syncAll();
+  if (records.length > 0) await syncRestored(options);
   for (const path of damaged) setAside(options, path);
-  for (const path of claimed) removeIfThere(disk, path);
+  for (const path of paths) removeIfThere(disk, path);
   // Before any of the messages is removed again: they must not come back a second time.
   await disk.syncDirectory(JOURNAL_FOLDER);
-  claimed.clear();
+  paths.clear();
+  claimed.doubted = false;
+}
+
+/** Names, and what was whole already, which may be so in memory only; what was written anew is on disk. */
+async function syncRestored({ disk, journaling, claimed }: ReplayOptions): Promise<void> {
+  try {
+    await disk.syncDirectory();
+    if (!claimed.doubted) await journaling.syncAll();
+  } catch (error) {
+    claimed.doubted = true;
+    throw error;
+  }
 }
 
 /** null when another process was faster. */

@@ -9,19 +9,26 @@ import { removeIfThere } from "./staging.ts";
 
 type Put = Extract<JournalRecord, { kind: "put" }>;
 
+export interface RestoreTerms {
+  /** Reads what those who remove messages meanwhile have noted before. */
+  readonly notes: () => ReadonlySet<MessageId>;
+  /** What becomes of files that look whole: after a failed sync they may be so in memory only. */
+  readonly whole: "leave" | "write anew";
+}
+
 /**
- * Returns those whose files were written anew; they are synced then, what was whole is not. Others may
- * remove messages meanwhile: `notes` reads what they have noted before. Throws what the disk throws.
+ * Returns those whose files were written anew; they are synced then, but not their names, and what was left as it was
+ * is not. Throws what the disk throws.
  */
 export async function restoreMessages(
   disk: Disk,
   records: readonly JournalRecord[],
-  notes: () => ReadonlySet<MessageId>,
+  terms: RestoreTerms,
 ): Promise<readonly MessageId[]> {
   const puts = new Map<MessageId, Put>();
   for (const record of records) if (record.kind === "put") puts.set(record.id, record);
   const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
-  for (const id of notes()) done.add(id);
+  for (const id of terms.notes()) done.add(id);
   // Listed after the notes: whoever moves a message to a mailbox has it there before the note.
   let inMailboxes: ReturnType<typeof mailboxes> | null = null;
   const isInMailbox = (id: MessageId) => {
@@ -31,9 +38,8 @@ export async function restoreMessages(
   const restored: MessageId[] = [];
   for (const [id, put] of puts) {
     if (done.has(id)) removeLeft(disk, put, isInMailbox);
-    else if (await makeWhole(disk, put, notes)) restored.push(id);
+    else if (await makeWhole(disk, put, terms)) restored.push(id);
   }
-  if (puts.size > 0) await disk.syncDirectory();
   return restored;
 }
 
@@ -72,31 +78,40 @@ function hasContent(disk: Disk, { id, content, contentBytes }: Put): boolean {
 }
 
 /** True when anything had to be written. */
-async function makeWhole(
-  disk: Disk,
-  put: Put,
-  notes: () => ReadonlySet<MessageId>,
-): Promise<boolean> {
+async function makeWhole(disk: Disk, put: Put, terms: RestoreTerms): Promise<boolean> {
   const { id, content, envelope } = put;
   const there = present(disk, id);
   const torn = there.filter((name) => isTorn(readIfFile(disk, name), envelope));
   if (there.length > torn.length) {
     for (const name of torn) disk.remove(name);
-    return (await ensure(disk, id, content)) || torn.length > 0;
+    const whole = there.filter((name) => !torn.includes(name));
+    return (await mend(disk, put, { whole, terms })) || torn.length > 0;
   }
   // Whoever removes a message notes it first: asked after we have missed it.
-  if (there.length === 0 && notes().has(id)) {
+  if (there.length === 0 && terms.notes().has(id)) {
     removeLeft(disk, put, (one) => mailboxes(disk)(one));
     return false;
   }
   // On disk before it was put: somebody has removed it since.
   if (content === null && disk.stat(contentName(id)) === null) return false;
   // Content first: an envelope makes it a message.
-  await ensure(disk, id, content);
+  await ensure(disk, put, terms.whole);
   const waiting = envelopeName(id);
   await write(disk, newName(id), envelope);
   disk.rename(newName(id), waiting);
   for (const name of torn) if (name !== waiting) disk.remove(name);
+  return true;
+}
+
+/** A message that has an envelope. `whole`: its names. */
+async function mend(
+  disk: Disk,
+  put: Put,
+  { whole, terms }: { whole: readonly string[]; terms: RestoreTerms },
+): Promise<boolean> {
+  const written = await ensure(disk, put, terms.whole);
+  if (terms.whole === "leave") return written;
+  for (const name of whole) await renew(disk, put, name);
   return true;
 }
 
@@ -111,16 +126,35 @@ function envelopeNames(id: MessageId): readonly string[] {
   return [envelopeName(id), busyName(id), badName(id)];
 }
 
-/** What is whole, or was changed by somebody, or is no file of ours, stays. */
-async function ensure(disk: Disk, id: MessageId, bytes: Buffer | null): Promise<boolean> {
-  if (bytes === null) return false;
+/** What was changed by somebody, or is no file of ours, stays, and what is whole if it may. */
+async function ensure(
+  disk: Disk,
+  { id, content }: Put,
+  whole: RestoreTerms["whole"],
+): Promise<boolean> {
+  if (content === null) return false;
   const name = contentName(id);
-  const facts = disk.stat(name);
-  if (facts !== null && !isTorn(readIfFile(disk, name), bytes)) return false;
+  if (disk.stat(name) !== null) {
+    const found = readIfFile(disk, name);
+    const isWhole = found?.equals(content) === true;
+    if (isWhole ? whole === "leave" : !isTorn(found, content)) return false;
+  }
   const temporary = `${name}.tmp`;
-  await write(disk, temporary, bytes);
+  await write(disk, temporary, content);
   disk.rename(temporary, name);
   return true;
+}
+
+/** Another file with the same envelope takes the place of one that is whole, unless somebody has changed or moved it. */
+async function renew(disk: Disk, { id, envelope }: Put, name: string): Promise<void> {
+  if (readIfFile(disk, name)?.equals(envelope) !== true) return;
+  const temporary = newName(id);
+  await write(disk, temporary, envelope);
+  // A forwarder in another process may have gone on meanwhile.
+  if (disk.stat(name) === null) return disk.remove(temporary);
+  disk.rename(temporary, name);
+  const others = envelopeNames(id).filter((other) => other !== name);
+  if (others.some((other) => disk.stat(other) !== null)) removeIfThere(disk, name);
 }
 
 async function write(disk: Disk, name: string, bytes: Buffer): Promise<void> {

@@ -14,7 +14,7 @@ import {
   ownerHere,
   placeOf,
 } from "./journal-files.ts";
-import { encodeFree, encodeHead, PAGE_BYTES } from "./journal-format.ts";
+import { encodeFree, encodeHead, PAGE_BYTES, type SegmentHead } from "./journal-format.ts";
 import type { ProcessTable } from "./process-table.ts";
 import { removeIfThere, removeQuietly } from "./staging.ts";
 
@@ -131,7 +131,7 @@ export class JournalFiles {
   }
 
   /** Not synced. */
-  writeHead({ file }: Segment, generation: string, state: "free" | "used"): void {
+  writeHead({ file }: Segment, generation: string, state: SegmentHead["state"]): void {
     const { device, inode } = file.facts();
     const { home } = this.#options.processes;
     file.write(encodeHead({ ...home, device, inode, generation, state }), 0);

@@ -5,10 +5,12 @@
  * is replayed when.
  */
 import type { Clock } from "../core/clock.ts";
+import { describeError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Journaling } from "../io/journaling.ts";
 import type { Written } from "./fresh.ts";
+import { append, type Batch, newBatch } from "./journal-batch.ts";
 import { Demand } from "./journal-demand.ts";
 import { type NoteKind, SEGMENT_BYTES } from "./journal-files.ts";
 import {
@@ -35,6 +37,8 @@ export interface JournalOptions extends JournalTerms {
   readonly journaling: Journaling;
   readonly clock: Clock;
   readonly processes: ProcessTable;
+  /** For the operator. */
+  readonly warn: (text: string) => void;
 }
 
 /** Larger content gains nothing: its own sync takes longer than what it shares. */
@@ -49,13 +53,6 @@ const GATHER_TURNS = 16;
 /** Of a segment, kept from what one batch may fill. */
 const DONE_SHARE = 1 / 16;
 
-interface Batch {
-  readonly records: Buffer[];
-  readonly puts: MessageId[];
-  bytes: number;
-  readonly settle: { resolve: () => void; reject: (error: unknown) => void }[];
-}
-
 export class CommitJournal {
   readonly #options: JournalOptions;
   readonly #size: number;
@@ -66,6 +63,8 @@ export class CommitJournal {
   #files: "none" | "being made" | JournalFiles = "none";
   /** A failed sync is never believed again: nothing more is put in. */
   #broken = false;
+  /** Files that could not be synced are not believed either: what is in a segment stays there. */
+  #keepsAll = false;
   #batch = newBatch();
   #working = false;
   #work: Promise<void> = Promise.resolve();
@@ -112,7 +111,7 @@ export class CommitJournal {
    */
   async put(id: MessageId, written: Written): Promise<void> {
     this.#live.add(id);
-    this.#append(encodePut(id, written)).puts.push(id);
+    append(this.#batch, encodePut(id, written)).puts.push(id);
     const settled = new Promise<void>((resolve, reject) => {
       this.#batch.settle.push({ resolve, reject });
     });
@@ -141,7 +140,7 @@ export class CommitJournal {
     if (!this.#live.delete(id) || typeof this.#files === "string") return;
     this.#files.active.held.delete(id);
     this.#files.spare.held.delete(id);
-    this.#append(encodeDone(id));
+    append(this.#batch, encodeDone(id));
     this.#after("done", DONE_MS, () => this.#flush());
   }
 
@@ -174,12 +173,6 @@ export class CommitJournal {
     }
   }
 
-  #append(record: Buffer): Batch {
-    this.#batch.records.push(record);
-    this.#batch.bytes += record.length;
-    return this.#batch;
-  }
-
   #flush(): void {
     if (this.#working) return;
     this.#working = true;
@@ -207,6 +200,7 @@ export class CommitJournal {
       // Nobody is told that they were accepted, and some of them may be in the journal all the same.
       for (const id of batch.puts) this.#noteQuietly(id);
       for (const { reject } of batch.settle) reject(error);
+      this.#break(error);
       await this.#giveUp();
     }
   }
@@ -269,14 +263,15 @@ export class CommitJournal {
     const { generation } = segment;
     // Whoever was told that his message is safe gives it its name in this turn of the event loop.
     await new Promise(setImmediate);
+    if (this.#keepsAll) return;
     try {
       if (segment.held.size === 0) await disk.syncDirectory();
       else await journaling.syncAll();
       files.writeHead(segment, generation, "free");
       await segment.file.sync();
-    } catch {
-      // It keeps what it has: after a power cut it is the only copy that can be believed.
-      this.#broken = true;
+    } catch (error) {
+      this.#keep(files);
+      this.#break(error);
       return;
     }
     for (const id of segment.held) this.#live.delete(id);
@@ -285,9 +280,33 @@ export class CommitJournal {
     segment.generation = "";
   }
 
+  /**
+   * The kernel tells once of bytes that it could not write, and has them in memory as if they were on disk: a second
+   * sync says that all is well. So both segments stay for the next start, which is not to believe files that look
+   * whole. Only those in memory may do so wrongly: the mark needs no sync.
+   */
+  #keep(files: JournalFiles): void {
+    this.#keepsAll = true;
+    for (const segment of [files.active, files.spare]) {
+      if (segment.generation === "") continue;
+      try {
+        files.writeHead(segment, segment.generation, "doubted");
+      } catch {
+        // The segment stays all the same.
+      }
+    }
+  }
+
+  #break(error: unknown): void {
+    if (!this.#broken) {
+      const why = describeError(error);
+      this.#options.warn(`journal failed, each message is synced by itself from now on: ${why}`);
+    }
+    this.#broken = true;
+  }
+
   /** After a failed sync no message is put in any more; those that are in are written to the disk as files. */
   async #giveUp(): Promise<void> {
-    this.#broken = true;
     await this.#checkpoint;
     const files = this.#files;
     if (typeof files === "string") return;
@@ -308,33 +327,10 @@ export class CommitJournal {
   }
 }
 
-/** With --shared-spool there is none: after a power cut the other program may be the first to read. */
-export function openCommitJournal(
-  store: {
-    readonly sync: boolean;
-    readonly shared: boolean;
-    readonly recover?: boolean;
-    readonly clock: Clock;
-    readonly commits?: JournalTerms;
-  },
-  disk: Disk,
-  processes: ProcessTable,
-): CommitJournal | null {
-  const { sync, shared, recover, clock, commits } = store;
-  const { journaling } = disk;
-  if (commits === undefined || !sync || shared || recover === false) return null;
-  if (journaling === undefined) return null;
-  return new CommitJournal({ disk, journaling, clock, processes, ...commits });
-}
-
 /**
  * Whoever is about to have sent a message is taken along: a sync costs more than waiting for them. Where
  * nothing happens meanwhile, these turns of the event loop take no time.
  */
 async function gather(): Promise<void> {
   for (let turn = 0; turn < GATHER_TURNS; turn++) await new Promise(setImmediate);
-}
-
-function newBatch(): Batch {
-  return { records: [], puts: [], bytes: 0, settle: [] };
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { Disk } from "../io/disk.ts";
-import { ORPHAN_MS, replayJournal } from "./journal-replay.ts";
+import { type Claimed, ORPHAN_MS, replayJournal } from "./journal-replay.ts";
 import type { ProcessTable } from "./process-table.ts";
 import { storageError } from "./storage-errors.ts";
 
@@ -24,7 +24,7 @@ const RETRY_MS = 5000;
 
 export class Replay {
   readonly #terms: ReplayTerms;
-  readonly #claimed = new Set<string>();
+  readonly #claimed: Claimed = { paths: new Set(), doubted: false };
   #isPending = false;
   #isComplete = false;
   #told = "";
@@ -83,7 +83,7 @@ export class Replay {
     const why = describeError(storageError(error, "replay", directory));
     // Where the folder may not be read, the messages that are in its journals may not be read either. What was
     // claimed could be read: its messages may be torn, whatever is in the way now.
-    this.#isPending = this.#claimed.size > 0 || !isErrno(error, "EACCES", "EPERM");
+    this.#isPending = this.#claimed.paths.size > 0 || !isErrno(error, "EACCES", "EPERM");
     this.#tell(
       this.#isPending ? `no mail is forwarded until the journal is replayed: ${why}` : why,
     );

@@ -341,7 +341,12 @@ test("a segment of another container whose head is damaged may hold messages", a
   flip(bytes, IN_HEAD);
   const replayed = async () =>
     await replayJournal({
-      ...{ disk, journaling: disk.journaling, claimed: new Set(), onRestored: () => assert.fail() },
+      ...{
+        disk,
+        journaling: disk.journaling,
+        claimed: { paths: new Set(), doubted: false },
+        onRestored: () => assert.fail(),
+      },
       processes: { ...processesOf("1"), pid: 8, startOf: (pid) => (pid === 8 ? "1" : null) },
       clock: { ...shortClock, now: () => 0 },
     });
