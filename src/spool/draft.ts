@@ -1,4 +1,5 @@
 /** A message being received: content first, then its envelope, then `commit()`; disposed before that, it never was. */
+import type { Clock } from "../core/clock.ts";
 import { type Envelope, MAX_ENVELOPE_BYTES } from "../core/envelope.ts";
 import { isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
@@ -15,10 +16,14 @@ import { storageError } from "./storage-errors.ts";
 
 /** Bytes that are gathered before they are written: small messages need one call, large ones few. */
 const GATHER_BYTES = 256 * 1024;
+/** A message that took longer is looked for before it is committed. */
+const PROMPT_MS = 100;
 
 /** What the drafts of a store share: functions made for each of them would be compiled over and over. */
 export interface DraftHouse {
   readonly disk: Disk;
+  /** Tells which message was there at once. Absent: none was. */
+  readonly clock?: Pick<Clock, "monotonic">;
   /** null for --no-sync. */
   readonly directory: SharedSync | null;
   /** Absent or null: every message is synced by itself. */
@@ -38,6 +43,7 @@ export class FileDraft implements Draft {
   readonly #house: DraftHouse;
   readonly #disk: Disk;
   readonly #content: DiskFile;
+  readonly #begunMs: number;
   /** null while it has no file. */
   #envelope: DiskFile | null = null;
   #gathered: Buffer[] = [];
@@ -55,6 +61,7 @@ export class FileDraft implements Draft {
     this.#house = house;
     this.#disk = house.disk;
     this.#content = content;
+    this.#begunMs = house.clock?.monotonic() ?? Number.NEGATIVE_INFINITY;
   }
 
   get size(): number {
@@ -179,7 +186,7 @@ export class FileDraft implements Draft {
     const written = this.#filtered ? null : this.#written;
     const synced = written?.content === null && journal?.takesLarge === true;
     if (synced) await this.#content.sync();
-    if (written?.content === null) this.#mustBeNamed();
+    if (written?.content === null || (written !== null && this.#tookTime())) this.#mustBeNamed();
     if (written !== null && journal && reserved && journal.takes(written, synced)) {
       this.#content.close();
       this.#envelope?.close();
@@ -193,7 +200,16 @@ export class FileDraft implements Draft {
     await publish(this.#disk, directory, { id, written: files, progress });
   }
 
-  /** A large message takes its time: the spool may be another one than when it began. */
+  #tookTime(): boolean {
+    const now = this.#house.clock?.monotonic() ?? Number.POSITIVE_INFINITY;
+    return now - this.#begunMs > PROMPT_MS;
+  }
+
+  /**
+   * While a client takes its time, or its message is large, the spool may have become another one than when it began:
+   * the envelope would be there, and the content elsewhere. Of those that come at once none is looked for. Who takes the
+   * spool away within such a moment takes what was committed a moment before as well.
+   */
   #mustBeNamed(): void {
     const name = contentName(this.id);
     const { inode, device } = this.#content.facts();

@@ -122,7 +122,7 @@ export class FileStore implements Store {
     });
     this.#taker = new Taker(disk, tellWarning);
     this.#draftHouse = {
-      disk,
+      ...{ disk, clock },
       directory: this.#directory,
       journal: this.#commits,
       reserved: this.#commits === null ? null : this.#reserved,

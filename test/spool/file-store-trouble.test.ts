@@ -14,10 +14,14 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { silentJournal } from "../../src/core/events.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
+import { CrashingDisk } from "../support/crashing-disk.ts";
+import { disks, openOn } from "../support/journal-bench.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
+import { shortClock } from "../support/short-clock.ts";
 import { tempSpool } from "../support/temp-spool.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -71,6 +75,56 @@ test("a message is not accepted into another spool than the one that has its con
     );
     rmSync(`${spool.directory}.away`, { recursive: true });
   }
+});
+
+for (const [what, commits] of [
+  ["synced by themselves", undefined],
+  ["of a busy spool", { demand: 0, segmentBytes: 64 * 4096 }],
+] as const) {
+  test(`a slow client's message is not accepted into another spool than the one that has its content: ${what}`, async () => {
+    await using spool = await tempSpool();
+    const time = { ms: 0 };
+    const clock = { ...systemClock, monotonic: () => time.ms };
+    const store = await spool.open({ clock, ...(commits === undefined ? {} : { commits }) });
+    for (let n = 0; n < 3; n++) {
+      await storeMessage(store, "x");
+      await setTimeout(20);
+    }
+    await using draft = await store.create();
+    await draft.write(Buffer.from("x"));
+    const there = `${spool.directory}/${draft.id}.content`;
+    renameSync(there, `${there}.away`);
+    time.ms = 101;
+    await draft.seal(anEnvelope);
+    await assert.rejects(draft.commit(), { code: "SPOOL_IO", message: /moved away/ });
+    assert.deepEqual(
+      spool.names().filter((name) => name.startsWith(`${draft.id}.envelope`)),
+      [],
+    );
+  });
+}
+
+test("no message that came at once is looked for before its commit, and each that took its time is", async () => {
+  const memory = new CrashingDisk();
+  const time = { ms: 0 };
+  const clock = { ...shortClock, monotonic: () => time.ms };
+  const looks: string[] = [];
+  const stat = (name: string) => {
+    looks.push(name);
+    return memory.stat(name);
+  };
+  const store = await openOn({ ...disks(memory), stat }, {}, { clock });
+  const looksOf = async (ms: number) => {
+    await using draft = await store.create();
+    looks.length = 0;
+    time.ms += ms;
+    await draft.write(Buffer.from("x"));
+    await draft.seal(anEnvelope);
+    await draft.commit();
+    return looks.filter((name) => name === `${draft.id}.content`).length;
+  };
+  assert.equal(await looksOf(100), 0);
+  assert.equal(await looksOf(101), 1);
 });
 
 test("a lease that ended while the spool was away is back in the queue with it", async () => {
