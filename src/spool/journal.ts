@@ -116,10 +116,6 @@ export class CommitJournal {
       this.#batch.settle.push({ resolve, reject });
     });
     this.#flush();
-    this.#after("checkpoint", CHECKPOINT_MS, () => {
-      this.#rotate = true;
-      this.#flush();
-    });
     await settled;
   }
 
@@ -171,6 +167,11 @@ export class CommitJournal {
       this.#broken = true;
       this.#files = "none";
     }
+  }
+
+  #goOn(): void {
+    this.#rotate = true;
+    this.#flush();
   }
 
   #flush(): void {
@@ -233,6 +234,8 @@ export class CommitJournal {
       files.writeHead(active, active.generation, "used");
     }
     for (const id of batch.puts) if (this.#live.has(id)) active.held.add(id);
+    // Not when it was put: the time may be up while it waits, and then the segment before it is given back.
+    if (batch.puts.length > 0) this.#after("checkpoint", CHECKPOINT_MS, () => this.#goOn());
     active.file.write(encodeBatch(active.generation, batch.records), active.position);
     active.position += pagesFor(batch.bytes);
     await active.file.sync();

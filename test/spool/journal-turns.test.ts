@@ -1,0 +1,50 @@
+/** How the two segments of the journal, and their notes, take turns. */
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { test } from "node:test";
+import type { MessageId } from "../../src/core/message-id.ts";
+import { CrashingDisk } from "../support/crashing-disk.ts";
+import { closing, engaged, TEXT } from "../support/journal-bench.ts";
+import { storeMessage } from "../support/messages.ts";
+import { shortClock } from "../support/short-clock.ts";
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise(setImmediate);
+}
+
+test("what waits while the time of a segment is up is given back in its time too", async () => {
+  const disk = new CrashingDisk();
+  const { preallocate } = disk.journaling;
+  let syncing = async () => undefined as unknown;
+  Object.assign(disk.journaling, {
+    preallocate: async (name: string, bytes: number) => {
+      const file = await preallocate(name, bytes);
+      const sync = async () => {
+        await syncing();
+        await file.sync();
+      };
+      return { ...file, sync };
+    },
+  });
+  const bell = new EventEmitter();
+  const sleep = async (ms: number, signal: AbortSignal) => {
+    await (ms === 5000 ? once(bell, "time is up") : shortClock.sleep(ms, signal));
+  };
+  await using store = await closing(engaged(disk, {}, { clock: { ...shortClock, sleep } }));
+  const given = () => disk.syncs.filter((what) => what === "everything").length;
+  const before = given();
+  const waiting: Promise<MessageId>[] = [];
+  syncing = async () => {
+    syncing = async () => undefined;
+    waiting.push(storeMessage(store, TEXT));
+    await turns(5);
+    bell.emit("time is up");
+  };
+  await storeMessage(store, TEXT);
+  await Promise.all(waiting);
+  await turns(20);
+  assert.equal(given() - before, 1);
+  bell.emit("time is up");
+  await turns(40);
+  assert.equal(given() - before, 2);
+});
