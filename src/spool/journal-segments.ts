@@ -146,12 +146,12 @@ export class JournalFiles {
     // Notes are kept for as long as one of the segments may have the message.
     const { disk, journaling } = this.#options;
     try {
-      disk.rename(this.notes, this.#name("removed-before"));
+      renameIfThere(disk, this.notes, this.#name("removed-before"));
       const next = journaling.openToAppend(this.notes);
       this.#notes.close();
       this.#notes = next;
     } catch {
-      // The old ones serve on, under whatever name they have.
+      // The old ones serve on, under whatever name they have; the next turn tries again.
     }
   }
 
@@ -172,6 +172,15 @@ export class JournalFiles {
 
   #name(kind: JournalFileKind): string {
     return journalName(this.#owner, this.#n, kind);
+  }
+}
+
+/** There is none after a turn that could not make it. */
+function renameIfThere(disk: Disk, from: string, to: string): void {
+  try {
+    disk.rename(from, to);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
   }
 }
 

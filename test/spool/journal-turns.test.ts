@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
-import type { MessageId } from "../../src/core/message-id.ts";
+import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
+import { decodeNotes } from "../../src/spool/journal-files.ts";
+import { PAGE_BYTES } from "../../src/spool/journal-format.ts";
+import { JournalFiles } from "../../src/spool/journal-segments.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
-import { closing, engaged, TEXT } from "../support/journal-bench.ts";
+import { closing, engaged, faulty, processesAt, TEXT } from "../support/journal-bench.ts";
 import { storeMessage } from "../support/messages.ts";
 import { shortClock } from "../support/short-clock.ts";
 
@@ -47,4 +50,32 @@ test("what waits while the time of a segment is up is given back in its time too
   bell.emit("time is up");
   await turns(40);
   assert.equal(given() - before, 2);
+});
+
+test("notes that could not be made in one turn are there after the next", async () => {
+  const disk = new CrashingDisk();
+  const { openToAppend } = disk.journaling;
+  const trouble = { isFull: false };
+  const journaling = {
+    ...disk.journaling,
+    openToAppend: (name: string) => {
+      if (trouble.isFull) throw faulty("EMFILE");
+      return openToAppend(name);
+    },
+  };
+  const files = await JournalFiles.make(
+    { disk, journaling, processes: processesAt({}) },
+    4 * PAGE_BYTES,
+  );
+  const [one, two] = ["emailrelay.7.1.1", "emailrelay.7.1.2"].map(parseMessageId);
+  trouble.isFull = true;
+  files.turn();
+  files.note(one ?? assert.fail(), "removed");
+  trouble.isFull = false;
+  files.turn();
+  files.note(two ?? assert.fail(), "removed");
+  const noted = (name: string) =>
+    decodeNotes(disk.peek(name) ?? Buffer.alloc(0)).map(({ id }) => id);
+  assert.deepEqual(noted(files.notes), [two]);
+  assert.deepEqual(noted(`${files.notes}-before`), [one]);
 });
