@@ -103,13 +103,10 @@ export class Maildrop {
   async remove(messages: readonly MailMessage[]): Promise<boolean> {
     const taken: MessageId[] = [];
     let complete = true;
-    const isSpool = this.#home.directory === this.#spool.directory;
     await inBatches(messages, ({ id }) => {
-      if (isSpool) this.#options.noteRemoval?.(id, "removed");
-      const removed = this.#delete(this.#home, envelopeName(id));
+      const removed = this.#removeEnvelope(id);
       if (removed === "removed") taken.push(id);
       if (removed === "failed") complete = false;
-      if (removed === "failed" && isSpool) this.#options.noteRemoval?.(id, "kept");
     });
     if (taken.length === 0) return complete;
     await this.#sync([this.#home]);
@@ -118,11 +115,40 @@ export class Maildrop {
     return complete;
   }
 
+  /**
+   * Noted before, or it would come back after a kill; and taken back if it stays, or one that a forwarder holds would
+   * be removed undelivered if that is killed.
+   */
+  #removeEnvelope(id: MessageId): "removed" | "gone" | "failed" {
+    const name = envelopeName(id);
+    if (!this.#isSpool) return this.#delete(this.#home, name);
+    if (isGone(this.#home, name)) return "gone";
+    this.#options.noteRemoval?.(id, "removed");
+    const removed = this.#delete(this.#home, name);
+    if (removed === "failed" || (removed === "gone" && this.#mayStay(id))) {
+      this.#options.noteRemoval?.(id, "kept");
+    }
+    return removed;
+  }
+
+  get #isSpool(): boolean {
+    return this.#home.directory === this.#spool.directory;
+  }
+
+  /** Under another name, which may change while we look: once more, then. */
+  #mayStay(id: MessageId): boolean {
+    try {
+      return remainingEnvelope(this.#home, id) || remainingEnvelope(this.#home, id);
+    } catch {
+      return true;
+    }
+  }
+
   /** Failures are only untidy. Returns where something was removed. */
   async #removeContents(ids: readonly MessageId[]): Promise<readonly Disk[]> {
     const inSpool: MessageId[] = [];
     const changed = new Set<Disk>();
-    const isSpool = this.#home.directory === this.#spool.directory;
+    const isSpool = this.#isSpool;
     await inBatches(ids, (id) => {
       if (isSpool || this.#home.stat(contentName(id)) === null) inSpool.push(id);
       else if (!remainingEnvelope(this.#home, id)) this.#removeContent(this.#home, id, changed);
@@ -181,6 +207,14 @@ function openIfThere(disk: Disk, id: MessageId): DiskFile | null {
   } catch (error) {
     if (isErrno(error, "ENOENT", "ELOOP", "ENXIO")) return null;
     throw error;
+  }
+}
+
+function isGone(disk: Disk, name: string): boolean {
+  try {
+    return disk.stat(name) === null;
+  } catch {
+    return false;
   }
 }
 

@@ -67,6 +67,8 @@ export const ORPHAN_MS = 60_000;
 /** Another process that replays is waited for so long: until it is done, files may be torn. */
 const PATIENCE_MS = 30_000;
 const GLANCE_MS = 50;
+/** Ends the name of the older notes. */
+const BEFORE = "-before";
 const HOLDERS_FOLDER = ".relayd/holders";
 
 interface Found {
@@ -292,12 +294,30 @@ function notesReader(disk: Disk): () => ReadonlySet<MessageId> {
     const now = notes.map(({ path, facts }) => `${path} ${facts.inode} ${facts.size}`).join();
     if (now === read) return ids;
     read = now;
-    const lines = notes.flatMap(({ path }) => decodeNotes(readNotes(disk, path)));
-    const of = (kind: NoteKind) => lines.flatMap((line) => (line.kind === kind ? [line.id] : []));
-    const kept = new Set(of("kept"));
-    ids = new Set(of("removed").filter((id) => !kept.has(id)));
+    ids = removedBy(notes.map(({ path }) => ({ path, lines: decodeNotes(readNotes(disk, path)) })));
     return ids;
   };
+}
+
+/**
+ * The last line about a message in the notes of one journal, the older file first, is what became of it. Where the
+ * notes of several disagree it is kept: twice is better than never.
+ */
+function removedBy(
+  notes: readonly { path: string; lines: ReturnType<typeof decodeNotes> }[],
+): ReadonlySet<MessageId> {
+  const journals = new Map<string, Map<MessageId, NoteKind>>();
+  const older = notes.filter(({ path }) => path.endsWith(BEFORE));
+  const newer = notes.filter(({ path }) => !path.endsWith(BEFORE));
+  for (const { path, lines } of [...older, ...newer]) {
+    const journal = path.endsWith(BEFORE) ? path.slice(0, -BEFORE.length) : path;
+    const last = journals.get(journal) ?? new Map<MessageId, NoteKind>();
+    journals.set(journal, last);
+    for (const { id, kind } of lines) last.set(id, kind);
+  }
+  const all = [...journals.values()].flatMap((last) => [...last]);
+  const kept = new Set(all.flatMap(([id, kind]) => (kind === "kept" ? [id] : [])));
+  return new Set(all.flatMap(([id]) => (kept.has(id) ? [] : [id])));
 }
 
 /** What another account has noted for itself alone is about messages of its own. */

@@ -3,11 +3,19 @@ import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
-import { decodeNotes } from "../../src/spool/journal-files.ts";
+import { decodeNotes, encodeNote } from "../../src/spool/journal-files.ts";
 import { PAGE_BYTES } from "../../src/spool/journal-format.ts";
 import { JournalFiles } from "../../src/spool/journal-segments.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
-import { closing, engaged, faulty, processesAt, TEXT } from "../support/journal-bench.ts";
+import {
+  closing,
+  engaged,
+  faulty,
+  JOURNAL,
+  openOn,
+  processesAt,
+  TEXT,
+} from "../support/journal-bench.ts";
 import { storeMessage } from "../support/messages.ts";
 import { shortClock } from "../support/short-clock.ts";
 
@@ -78,4 +86,38 @@ test("notes that could not be made in one turn are there after the next", async 
     decodeNotes(disk.peek(name) ?? Buffer.alloc(0)).map(({ id }) => id);
   assert.deepEqual(noted(files.notes), [two]);
   assert.deepEqual(noted(`${files.notes}-before`), [one]);
+});
+
+test("what was noted last about a message counts: kept, and then removed after all", async () => {
+  const disk = new CrashingDisk();
+  const store = await engaged(disk);
+  const id = await storeMessage(store, TEXT);
+  for (const kind of ["removed", "kept", "removed"] as const) store.noteRemoval(id, kind);
+  for (const ending of ["envelope", "content"]) disk.remove(`${id}.${ending}`);
+  const next = await openOn(disk.killed(), { pid: 8 });
+  assert.ok(!(await next.ready()).includes(id));
+});
+
+test("what was noted last counts though the notes have gone on in another file since", async () => {
+  const disk = new CrashingDisk();
+  const store = await engaged(disk);
+  const id = await storeMessage(store, TEXT);
+  store.noteRemoval(id, "removed");
+  const [name = ""] = disk.list(JOURNAL).filter((one) => one.endsWith(".removed"));
+  const notes = `${JOURNAL}/${name}`;
+  disk.rename(notes, "aside");
+  disk.journaling.openToAppend(notes).append(encodeNote(id, "kept"));
+  disk.rename("aside", `${notes}-before`);
+  const next = await openOn(disk.killed(), { pid: 8 });
+  assert.ok((await next.ready()).includes(id));
+});
+
+test("notes of two journals that disagree keep the message", async () => {
+  const disk = new CrashingDisk();
+  const store = await engaged(disk);
+  const id = await storeMessage(store, TEXT);
+  for (const kind of ["removed", "kept"] as const) store.noteRemoval(id, kind);
+  disk.journaling.openToAppend(`${JOURNAL}/1-6-5.0.removed`).append(encodeNote(id, "removed"));
+  const next = await openOn(disk.killed(), { pid: 8 });
+  assert.ok((await next.ready()).includes(id));
 });
