@@ -63,22 +63,20 @@ const FILE_MODE = 0o660;
 const NAME_SYNCING_KINDS: ReadonlySet<number> = new Set([
   ...[0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1],
 ]);
-/** ext2 to ext4. */
+/** ext2 to ext4: only `mountinfo` tells them apart. */
 const EXT = 0xef53;
 /** The layers of containers, on any of them. */
 const OVERLAY = 0x794c7630;
-const KNOWN_KINDS: ReadonlySet<number> = new Set([...NAME_SYNCING_KINDS, EXT, OVERLAY]);
+const KNOWN_KINDS: ReadonlySet<number> = new Set([...NAME_SYNCING_KINDS, OVERLAY]);
 const CHUNK = Buffer.alloc(1024 * 1024);
 
 export function nodeJournaling(directory: string): Journaling {
   return {
     fileSystem() {
       const { bavail, bsize, type } = statfsSync(directory);
-      return {
-        freeBytes: bavail * bsize,
-        known: KNOWN_KINDS.has(type),
-        syncsNames: NAME_SYNCING_KINDS.has(type) || (type === EXT && isExt4(directory)),
-      };
+      const freeBytes = bavail * bsize;
+      if (type === EXT) return { freeBytes, ...extOf(directory) };
+      return { freeBytes, known: KNOWN_KINDS.has(type), syncsNames: NAME_SYNCING_KINDS.has(type) };
     },
     openToAppend: (name) => openToAppend(join(directory, name)),
     preallocate: async (name, bytes) => await preallocate(join(directory, name), bytes),
@@ -86,21 +84,40 @@ export function nodeJournaling(directory: string): Journaling {
   };
 }
 
-/** Not ext2, which has the same number. False where the system does not tell. */
-function isExt4(directory: string): boolean {
+type Promised = Pick<FileSystemFacts, "known" | "syncsNames">;
+
+const NOTHING_KNOWN: Promised = { known: false, syncsNames: false };
+
+/** Nothing is known where the system does not tell which of them it is. */
+function extOf(directory: string): Promised {
   try {
     const { dev } = statSync(directory, { bigint: true });
     const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
     const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
-    const mounts = readFileSync("/proc/self/mountinfo", "latin1").split("\n");
-    // "36 35 98:0 / /spool rw,noatime shared:1 - ext4 /dev/root rw", proc(5).
-    return mounts.some((line) => {
-      const [mount = "", source = ""] = line.split(" - ");
-      return mount.split(" ")[2] === `${major}:${minor}` && source.startsWith("ext4 ");
-    });
+    return extIn(readFileSync("/proc/self/mountinfo", "latin1"), `${major}:${minor}`);
   } catch {
-    return false;
+    return NOTHING_KNOWN;
   }
+}
+
+/**
+ * On ext2, and with data=writeback, a power cut may leave in a file that was not synced what its blocks held before it:
+ * nobody can tell it from bytes that somebody has written since. `mounts`: as /proc/self/mountinfo has them; `device`: "8:1".
+ */
+export function extIn(mounts: string, device: string): Promised {
+  for (const line of mounts.split("\n")) {
+    // "36 35 98:0 / /spool rw,noatime shared:1 - ext4 /dev/root rw,errors=continue", proc(5).
+    const [mount = "", source = ""] = line.split(" - ");
+    if (mount.split(" ")[2] !== device) continue;
+    const [kind, , options = ""] = source.split(" ");
+    const keepsOrder = !options.split(",").includes("data=writeback");
+    return { known: isJournaled(kind) && keepsOrder, syncsNames: kind === "ext4" };
+  }
+  return NOTHING_KNOWN;
+}
+
+function isJournaled(kind: string | undefined): boolean {
+  return kind === "ext3" || kind === "ext4";
 }
 
 async function preallocate(path: string, bytes: number): Promise<BlockFile> {

@@ -10,7 +10,7 @@ import { whateverHappens } from "./whatever-happens.ts";
 const CUT = `import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))`;
 
-export type ImageKind = "ext4" | "xfs";
+export type ImageKind = "ext2" | "ext4" | "xfs";
 
 export interface ImageTerms {
   /** XFS needs 320 at least. */
@@ -22,7 +22,7 @@ export interface ImageTerms {
 }
 
 /** XFS will not have two file systems with the same name at a time, as copies have. */
-const MOUNT_OPTIONS = { ext4: "loop", xfs: "loop,nouuid" };
+const MOUNT_OPTIONS = { ext2: "loop", ext4: "loop", xfs: "loop,nouuid" };
 
 export class DiskImage implements Disposable {
   /** Where it is mounted. */
@@ -51,7 +51,7 @@ export class DiskImage implements Disposable {
       run("truncate", "--size", `${megabytes}M`, image.#file);
       const some = inodes === undefined ? [] : ["-N", String(inodes)];
       if (kind === "xfs") run("mkfs.xfs", "-q", "-f", image.#file);
-      else run("mkfs.ext4", "-q", "-F", "-m", "0", ...some, image.#file);
+      else run(`mkfs.${kind}`, "-q", "-F", "-m", "0", ...some, image.#file);
       image.mount();
       mkdirSync(image.spool);
       run("sync", "--file-system", image.place);
