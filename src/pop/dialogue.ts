@@ -279,9 +279,11 @@ export class PopDialogue {
   }
 
   #startTls(text: string): void {
-    const { wire, upgrade } = this.#options;
+    const { wire, upgrade, patience, house } = this.#options;
     this.#work = "working";
     this.#say(text);
+    // A client that does not read the answer keeps us waiting as one that does not shake hands.
+    patience.handshakeBegun(house.clock.monotonic());
     wire.flushThen(upgrade);
   }
 

@@ -14,8 +14,9 @@ export class Patience {
   #heard: number;
   /** When the command in hand began; null for none. */
   #commandSince: number | null = null;
+  /** When the handshake in hand began; null for none. */
+  #handshakeSince: number | null = null;
   #lingerUntil = Number.POSITIVE_INFINITY;
-  handshaking = false;
 
   constructor(idleTimeoutMs: number, now: number) {
     this.#idleTimeoutMs = idleTimeoutMs;
@@ -26,6 +27,19 @@ export class Patience {
   /** Something came or went, or we have just become ready for it. */
   heard(now: number): void {
     this.#heard = now;
+  }
+
+  get handshaking(): boolean {
+    return this.#handshakeSince !== null;
+  }
+
+  /** A handshake begins, or we wait for a client that has asked for one; nothing that is heard meanwhile makes it longer. */
+  handshakeBegun(now: number): void {
+    this.#handshakeSince ??= now;
+  }
+
+  handshakeDone(): void {
+    this.#handshakeSince = null;
   }
 
   commandDone(): void {
@@ -42,7 +56,9 @@ export class Patience {
     now: number,
     { busy, loggedIn }: { readonly busy: boolean; readonly loggedIn: boolean },
   ): string | null {
-    if (this.handshaking) return now - this.#heard >= HANDSHAKE_MS ? "tls handshake timeout" : null;
+    if (this.#handshakeSince !== null) {
+      return now - this.#handshakeSince >= HANDSHAKE_MS ? "tls handshake timeout" : null;
+    }
     if (busy) return null;
     const idleMs = this.#idleTimeoutMs;
     if (idleMs > 0 && now - this.#heard >= idleMs) {

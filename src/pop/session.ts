@@ -137,7 +137,7 @@ export class PopSession implements Connection {
     if (keys === null || this.#over) return;
     this.#wire.quiet();
     this.#dialogue.forget();
-    this.#patience.handshaking = true;
+    this.#patience.handshakeBegun(this.#house.clock.monotonic());
     secure(this.#wire.socket, keys).then(
       (secured) => this.#secured(secured),
       (error: unknown) => this.#handshakeFailed(describeError(error)),
@@ -159,7 +159,7 @@ export class PopSession implements Connection {
     const { protocol, cipher } = encryption;
     journal.tell({ kind: "tls.established", peer: this.#peer, protocol, cipher });
     this.#wire.replace(socket);
-    this.#patience.handshaking = false;
+    this.#patience.handshakeDone();
     socket.on("error", () => this.#finish(DISCONNECTED));
     this.#listen(socket);
     this.#dialogue.secured(implicitTls ? "greet" : "go on");
