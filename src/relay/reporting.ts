@@ -101,9 +101,11 @@ async function report(
       retriedUntil: what.retriedUntil,
       envelope: lease.envelope,
       content: async () => await contentOf(lease),
-      recipients: Array.from(concerned, (one) =>
-        recipientReport(one, smarthost.address, lastAttempt),
-      ),
+      recipients: Array.from(concerned, (one) => ({
+        ...recipientReport(one, what.action),
+        smarthost: smarthost.address,
+        lastAttempt,
+      })),
       arrived: (await arrivedAt(lease)) ?? lastAttempt,
     });
   } catch (error) {
@@ -122,9 +124,8 @@ async function contentOf(lease: Lease): Promise<Content | null> {
 
 function recipientReport(
   { recipient, reply, step }: Concerned,
-  smarthost: string,
-  lastAttempt: number,
-): RecipientReport {
+  action: Report["action"],
+): Omit<RecipientReport, "smarthost" | "lastAttempt"> {
   // The smarthost has said no more than that it did not take it.
   const said = reply.text.startsWith(EXPIRED)
     ? { ...reply, text: reply.text.slice(EXPIRED.length) }
@@ -134,17 +135,16 @@ function recipientReport(
     reply: said.code === 0 ? null : said,
     ...(step === null ? {} : { step }),
     why: reply.text,
-    status: statusOf(reply),
-    smarthost,
-    lastAttempt,
+    status: statusOf(reply, action),
   };
 }
 
 /** RFC 3463: as the smarthost said it, or the general one of its class. */
-function statusOf({ code, text }: Reply): string {
+function statusOf({ code, text }: Reply, action: Report["action"]): string {
   if (text.startsWith(EXPIRED)) return "4.4.7";
   if (code >= 200 && code < 300) return "2.0.0";
   const [said] = /^[45]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text) ?? [];
   if (said !== undefined) return said;
-  return code >= 400 && code < 500 ? "4.0.0" : "5.0.0";
+  // What is only delayed has not failed for good, whatever it waits for.
+  return action === "delayed" || (code >= 400 && code < 500) ? "4.0.0" : "5.0.0";
 }

@@ -144,6 +144,11 @@ test("mail under any other name expires while its smarthost is away, and its sen
     reports.map(({ action, arrived }) => [action, arrived]),
     [["delayed", 1]],
   );
+  // RFC 3463 3.1: class 5 would say that it has failed.
+  assert.deepEqual(
+    reports[0]?.recipients.map(({ status }) => status),
+    ["4.0.0"],
+  );
   pass(5 * DAY);
   await run(at, async () => away);
   assert.equal(store.kept.get(id)?.state, "bad");
