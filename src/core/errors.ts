@@ -13,6 +13,7 @@ export type ErrorCode =
   | "SPOOL_FULL"
   | "SPOOL_IO"
   | "CONTENT_MISSING"
+  | "MESSAGE_REMOVED"
   | "ENVELOPE_SYNTAX"
   | "PROGRAM_START"
   | "PROGRAM_TIMEOUT";

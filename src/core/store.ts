@@ -49,7 +49,7 @@ export interface Lease extends AsyncDisposable {
   files(): MessageFiles;
   /** Re-reads the envelope, which a filter may have changed. */
   reread(): Promise<Envelope>;
-  /** Writes the envelope anew; resolves when it would survive a power cut. Throws SPOOL_FULL or SPOOL_IO, and then the old one is whole, or gone if somebody has removed it. */
+  /** Writes the envelope anew; resolves when it would survive a power cut. Throws SPOOL_FULL or SPOOL_IO, and then the old one is whole; MESSAGE_REMOVED when somebody has removed the message. */
   rewrite(envelope: Envelope): Promise<void>;
   /** Removes the message: envelope first, then content. */
   complete(): Promise<void>;

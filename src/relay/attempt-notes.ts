@@ -16,13 +16,14 @@ export class AttemptNotes {
     this.#journal = journal;
   }
 
-  /** Storage trouble is told, and the envelope kept in mind. */
+  /** Storage trouble is told, and the envelope kept in mind; not that of a message that somebody has removed. */
   async write(lease: Lease, envelope: Envelope): Promise<void> {
     this.#unwritten.set(lease.id, envelope);
     try {
       await this.catchUp(lease);
     } catch (error) {
       if (!(error instanceof RelayError)) throw error;
+      if (!this.owes(lease.id)) return;
       const text = `cannot record what became of ${lease.id}: ${error.message}`;
       this.#journal.tell({ kind: "note", level: "error", detail: false, text });
     }
@@ -33,12 +34,18 @@ export class AttemptNotes {
     return this.#unwritten.has(id);
   }
 
-  /** Before an attempt. Throws SPOOL_FULL or SPOOL_IO: then there is to be none. */
+  /** Before an attempt. Throws SPOOL_FULL, SPOOL_IO or MESSAGE_REMOVED: then there is to be none. */
   async catchUp(lease: Lease): Promise<void> {
     const envelope = this.#unwritten.get(lease.id);
     if (envelope === undefined) return;
-    await lease.rewrite(envelope);
-    this.#unwritten.delete(lease.id);
+    try {
+      await lease.rewrite(envelope);
+    } catch (error) {
+      const isRemoved = error instanceof RelayError && error.code === "MESSAGE_REMOVED";
+      if (isRemoved) this.forget(lease.id);
+      throw error;
+    }
+    this.forget(lease.id);
   }
 
   /** With what is still to be written. */
@@ -46,7 +53,7 @@ export class AttemptNotes {
     return this.#unwritten.get(id) ?? envelope;
   }
 
-  /** The message has left the queue. */
+  /** There is nothing to write, or the message has left the queue. */
   forget(id: MessageId): void {
     this.#unwritten.delete(id);
   }

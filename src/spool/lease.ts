@@ -1,6 +1,6 @@
 /** A message held by one forwarder: its envelope is named `.busy` until it is done, set aside or put back. */
 import type { Envelope } from "../core/envelope.ts";
-import { describeError, isErrno, RelayError } from "../core/errors.ts";
+import { describeError, type ErrorCode, isErrno, RelayError } from "../core/errors.ts";
 import type { Journal } from "../core/events.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Content, FailureReason, Lease, MessageFiles } from "../core/store.ts";
@@ -8,7 +8,7 @@ import type { Disk } from "../io/disk.ts";
 import type { SharedSync } from "./commit.ts";
 import { KnownContent, openContent } from "./content.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope-format.ts";
-import { badName, busyName, contentName, envelopeName, rewriteName } from "./names.ts";
+import { badName, busyName, contentName, envelopeName, ownerOf, rewriteName } from "./names.ts";
 import type { SpoolPlace } from "./place.ts";
 import { reasonLines } from "./reasons.ts";
 import { spoolFiles } from "./spool-files.ts";
@@ -192,14 +192,25 @@ export class FileLease implements Lease {
       } finally {
         file.close();
       }
-      if (this.#disk.stat(busy) === null) {
-        throw new RelayError("SPOOL_IO", busy, `cannot write "${busy}": it was removed meanwhile`);
-      }
+      if (this.#disk.stat(busy) === null) throw this.#missing(busy);
       this.#disk.rename(temporary, busy);
     } catch (error) {
       this.#removeIfThere(temporary);
       throw error;
     }
+  }
+
+  /** Its lock is not there: with the whole spool, or under another name, or it is no message any more. */
+  #missing(busy: string): RelayError {
+    const because = (code: ErrorCode, why: string) =>
+      new RelayError(code, busy, `cannot write "${busy}": ${why}`);
+    // A listing may miss what is renamed meanwhile.
+    const isNamed =
+      this.#disk.list().some((name) => ownerOf(name) === this.id) ||
+      [envelopeName(this.id), busy].some((name) => this.#disk.stat(name) !== null);
+    if (!this.#house.place.is(this.#place)) return because("SPOOL_IO", MOVED);
+    if (isNamed) return because("SPOOL_IO", "it was renamed meanwhile");
+    return because("MESSAGE_REMOVED", "it was removed meanwhile");
   }
 
   #removeIfThere(name: string): boolean {
