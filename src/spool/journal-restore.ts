@@ -3,7 +3,7 @@ import { isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import type { JournalRecord } from "./journal-format.ts";
-import { badName, busyName, contentName, envelopeName, newName } from "./names.ts";
+import { badName, busyName, contentName, envelopeName, newName, ownerOf } from "./names.ts";
 import { idsInFolders } from "./recover.ts";
 import { removeIfThere } from "./staging.ts";
 
@@ -30,41 +30,55 @@ export async function restoreMessages(
   const done = new Set(records.filter(({ kind }) => kind === "done").map(({ id }) => id));
   for (const id of terms.notes()) done.add(id);
   // Listed after the notes: whoever moves a message to a mailbox has it there before the note.
-  let inMailboxes: ReturnType<typeof mailboxes> | null = null;
-  const isInMailbox = (id: MessageId) => {
-    inMailboxes ??= mailboxes(disk);
-    return inMailboxes(id);
+  let listed: ReturnType<typeof ownersElsewhere> | null = null;
+  const isOwned = (id: MessageId) => {
+    listed ??= ownersElsewhere(disk);
+    return listed(id);
   };
   const restored: MessageId[] = [];
   for (const [id, put] of puts) {
-    if (done.has(id)) removeLeft(disk, put, isInMailbox);
+    if (done.has(id)) removeLeft(disk, put, isOwned);
     else if (await makeWhole(disk, put, terms)) restored.push(id);
   }
   return restored;
 }
 
-/** Which content may have its envelope in a mailbox: where a folder cannot be listed ("lost+found"), all of it. */
-function mailboxes(disk: Disk): (id: MessageId) => boolean {
+/**
+ * Which content may have its envelope in a mailbox, or parked by an operator under a name of his own: where a folder
+ * cannot be listed ("lost+found"), all of it.
+ */
+function ownersElsewhere(disk: Disk): (id: MessageId) => boolean {
   try {
-    const ids = idsInFolders(disk);
-    return (id) => ids.has(id);
+    const inMailboxes = idsInFolders(disk);
+    const parked = parkedIds(disk.list());
+    return (id) => inMailboxes.has(id) || parked.has(id);
   } catch {
     // What is kept in vain is a file that nobody sends; the messages that are torn must not wait for it.
     return () => true;
   }
 }
 
+/** Without those of names that we give: they are looked at one by one. */
+function parkedIds(names: readonly string[]): ReadonlySet<MessageId> {
+  const ids = new Set<MessageId>();
+  for (const name of names) {
+    const id = ownerOf(name);
+    if (id !== null && !envelopeNames(id).includes(name)) ids.add(id);
+  }
+  return ids;
+}
+
 /**
  * Its removal may have been lost with the power; what somebody has changed since is left alone, and
- * so is the content of an envelope in a mailbox (`copy:pop`).
+ * so is the content of an envelope in a mailbox (`copy:pop`), or parked.
  */
-function removeLeft(disk: Disk, put: Put, isInMailbox: (id: MessageId) => boolean): void {
+function removeLeft(disk: Disk, put: Put, isOwned: (id: MessageId) => boolean): void {
   for (const name of [newName(put.id), ...envelopeNames(put.id)]) {
     const found = readIfFile(disk, name);
     if (found !== null && isOrWas(found, put.envelope)) disk.remove(name);
   }
   if (envelopeNames(put.id).some((name) => disk.stat(name) !== null)) return;
-  if (hasContent(disk, put) && !isInMailbox(put.id)) disk.remove(contentName(put.id));
+  if (hasContent(disk, put) && !isOwned(put.id)) disk.remove(contentName(put.id));
 }
 
 /** Its content is there, as it was put or torn; who knows no more of it than its size goes by that. */
@@ -89,7 +103,7 @@ async function makeWhole(disk: Disk, put: Put, terms: RestoreTerms): Promise<boo
   }
   // Whoever removes a message notes it first: asked after we have missed it.
   if (there.length === 0 && terms.notes().has(id)) {
-    removeLeft(disk, put, (one) => mailboxes(disk)(one));
+    removeLeft(disk, put, (one) => ownersElsewhere(disk)(one));
     return false;
   }
   // On disk before it was put: somebody has removed it since.

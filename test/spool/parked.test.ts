@@ -4,6 +4,10 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../../src/io/clock.ts";
+import { encodeNote } from "../../src/spool/journal-files.ts";
+import { CrashingDisk } from "../support/crashing-disk.ts";
+import { closing, engaged, JOURNAL, openOn, TEXT } from "../support/journal-bench.ts";
+import { storeMessage } from "../support/messages.ts";
 import { putMessage } from "../support/spool-files.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
 
@@ -44,3 +48,24 @@ test("the content of an envelope that is parked in a mailbox stays", async () =>
   await spool.open({ clock: inTwoDays });
   assert.deepEqual(spool.names(), ["alice", `${ID}.content`]);
 });
+
+for (const suffix of [".hold", ".busy.old", ".bad.old"]) {
+  test(`a replay leaves the content of ".envelope${suffix}" alone, whatever was noted before the kill`, async () => {
+    const before = new CrashingDisk();
+    const first = await engaged(before);
+    const parked = await storeMessage(first, TEXT);
+    const removed = await storeMessage(first, TEXT);
+    const left = before.killed();
+    const [notes = ""] = left.list(JOURNAL).filter((name) => name.endsWith(".removed"));
+    const file = left.journaling.openToAppend(`${JOURNAL}/${notes}`);
+    for (const id of [parked, removed]) file.append(encodeNote(id, "removed"));
+    left.rename(`${parked}.envelope`, `${parked}.envelope${suffix}`);
+    await using _ = await closing(openOn(left, { pid: 8 }));
+    assert.equal(left.peek(`${parked}.content`)?.toString(), TEXT);
+    assert.deepEqual(
+      left.names().filter((name) => name.startsWith(removed)),
+      [],
+    );
+    assert.deepEqual(left.list(JOURNAL), []);
+  });
+}
