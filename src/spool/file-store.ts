@@ -109,12 +109,13 @@ export class FileStore implements Store {
         : noOtherHolders;
     const inHand = (id: MessageId) => this.#inHand(id);
     const reserved = () => [...this.#reserved.ids()].filter((id) => !this.#drafts.has(id));
-    this.#queue = new Queue({ disk, clock, inHand, reserved, warn: tellWarning });
+    const place = new SpoolPlace(disk);
+    this.#queue = new Queue({ disk, place, clock, inHand, reserved, warn: tellWarning });
     this.#fresh = new Fresh(clock);
     this.#reserved = new Reserved({ disk, clock, onLost: (id) => this.#lose(id) });
-    const place = new SpoolPlace(disk);
-    this.#givenUp = new GivenUp(place);
-    this.#delivered = new Delivered(disk, place, (id) => this.#commits?.removed(id));
+    this.#givenUp = new GivenUp(disk, place, clock);
+    const removed = (id: MessageId) => this.#commits?.removed(id);
+    this.#delivered = new Delivered({ disk, place, clock, removed });
     this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
     this.#replay = new Replay({
       ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
@@ -225,7 +226,7 @@ export class FileStore implements Store {
           holders: this.#holders,
           processes: this.#processes,
           inHand: (id) => this.#inHand(id),
-          givenUp: this.#givenUp.here(),
+          givenUp: this.#givenUp,
           atStart,
           shared,
           replayed: this.#replay.isComplete,
@@ -280,6 +281,7 @@ export class FileStore implements Store {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#reserved.close();
+    this.#delivered.remove({ last: true });
     await this.#queue.close();
     await this.#commits?.close();
     if (this.#unsynced) {

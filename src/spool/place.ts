@@ -1,5 +1,5 @@
 /** Which directory the spool is: where it was moved away or unmounted, a file that is missing is not gone. */
-import type { Disk } from "../io/disk.ts";
+import type { Disk, FileFacts } from "../io/disk.ts";
 
 export class SpoolPlace {
   readonly #disk: Disk;
@@ -18,22 +18,26 @@ export class SpoolPlace {
 
   /** The directory now; null while it is away. */
   look(): string | null {
-    const found = this.#find();
-    this.#last = found ?? this.#last;
-    return found;
+    try {
+      return placeOf(this.facts());
+    } catch {
+      return null;
+    }
+  }
+
+  /** What the disk says of it now, for those who look for another reason. Throws what the disk throws. */
+  facts(): FileFacts | null {
+    const facts = this.#disk.stat(".");
+    this.#last = placeOf(facts) ?? this.#last;
+    return facts;
   }
 
   /** False while another directory is in its place, or none. */
   is(place: string | null): boolean {
     return this.look() === place;
   }
+}
 
-  #find(): string | null {
-    try {
-      const facts = this.#disk.stat(".");
-      return facts === null ? null : `${facts.device} ${facts.inode}`;
-    } catch {
-      return null;
-    }
-  }
+function placeOf(facts: FileFacts | null): string | null {
+  return facts === null ? null : `${facts.device} ${facts.inode}`;
 }

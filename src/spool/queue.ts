@@ -11,12 +11,14 @@ import type { Disk } from "../io/disk.ts";
 import { Hints } from "./hints.ts";
 import { Demand } from "./journal-demand.ts";
 import { envelopeName, idBefore, waitingId } from "./names.ts";
+import type { SpoolPlace } from "./place.ts";
 import { ReadyIndex } from "./ready-index.ts";
 import { storageError } from "./storage-errors.ts";
 import { type SpoolWatch, watchSpool } from "./watch.ts";
 
 export interface QueueOptions {
   readonly disk: Disk;
+  readonly place: SpoolPlace;
   readonly clock: Clock;
   /** True for messages that this store receives or leases: their files say nothing new. */
   readonly inHand: (id: MessageId) => boolean;
@@ -164,9 +166,9 @@ export class Queue {
 
   /** Follows changes from outside. When that is not possible the directory's time stamp has to do. */
   async watch(): Promise<void> {
-    const { disk, warn } = this.#options;
+    const { disk, place, warn } = this.#options;
     try {
-      const inode = disk.stat(".")?.inode ?? -1;
+      const inode = place.facts()?.inode ?? -1;
       const watch = await watchSpool(disk.directory, {
         changed: (name) => this.#changed(name),
         failed: (error) => void this.#unwatch(error).catch(() => undefined),
@@ -225,7 +227,7 @@ export class Queue {
   #isOutdated(): boolean {
     if (this.#listed === null) return true;
     if (this.#looking) return false;
-    const inode = this.#options.disk.stat(".")?.inode ?? null;
+    const inode = this.#options.place.facts()?.inode ?? null;
     if (inode === null) return true;
     if (this.#watching !== null) {
       if (this.#watching.inode === inode) return false;
@@ -240,8 +242,8 @@ export class Queue {
 
   /** Never equal to another one while the directory may still change within the same time stamp. */
   #stamp(): string {
-    const { disk, clock } = this.#options;
-    const facts = disk.stat(".");
+    const { place, clock } = this.#options;
+    const facts = place.facts();
     if (facts === null) return "";
     const now = clock.now();
     const settled = now - facts.modifiedMs > STAMP_MS;

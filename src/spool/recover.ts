@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describeError, isErrno, RelayError } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk, FileFacts } from "../io/disk.ts";
+import type { GivenUp } from "./given-up.ts";
 import type { Census, Holder, Holders } from "./holders.ts";
 import {
   badName,
@@ -26,8 +27,8 @@ export interface RecoveryOptions {
   readonly processes: ProcessTable;
   /** True for messages that this store receives or leases. */
   readonly inHand: (id: MessageId) => boolean;
-  /** Leases of ours, in this directory, that could not be put back when they ended; taken out when their locks are gone. */
-  readonly givenUp: Set<MessageId>;
+  /** Leases of ours that could not be put back when they ended; forgotten when their locks are gone. */
+  readonly givenUp: GivenUp;
   /** At the start nothing that is not in hand can be ours. */
   readonly atStart: boolean;
   /** Another program leases from this spool too. */
@@ -77,9 +78,9 @@ export function recover(options: RecoveryOptions, names: readonly string[]): rea
     if (found !== null) done.push(found);
   }
   if (options.replayed) done.push(...recoverDrafts(options, { judge, troubles }, all));
-  for (const id of givenUp) {
-    troubles.guard(busyName(id), () => disk.stat(busyName(id)) ?? givenUp.delete(id));
-  }
+  givenUp.settle(
+    (id) => troubles.guard(busyName(id), () => disk.stat(busyName(id)) === null) === true,
+  );
   const isNeeded = (holder: Holder) => troubles.any || judge.mayStillHold(holder);
   for (const holder of census.dead) if (!isNeeded(holder)) holders.forget(holder);
   troubles.keep();
@@ -145,13 +146,28 @@ class Judge {
    */
   isStale(changedMs: number): boolean {
     const { shared, nowMs, atStart } = this.#options;
-    const { live, dead, ownSinceMs } = this.#census;
-    const held = live.some((holder) => changedMs >= holder.leasesSinceMs);
+    const { dead, ownSinceMs } = this.#census;
+    const held = this.#mayBeHeld(changedMs);
     const crashed = dead.some((holder) => changedMs >= holder.sinceMs);
     const left = atStart || changedMs < ownSinceMs || crashed;
     const stale = !held && (shared ? nowMs - changedMs > HOUR_MS : left);
     if (!stale) this.#newestLockMs = Math.max(this.#newestLockMs, changedMs);
     return stale;
+  }
+
+  /**
+   * True for a lease of ours that is over. Where another directory has its lock, a copy perhaps, that may be somebody
+   * else's by now: of one who has no holder file (`--shared-spool`) only its age can tell.
+   */
+  isGivenUp(id: MessageId, changedMs: number): boolean {
+    const { givenUp, shared } = this.#options;
+    if (givenUp.isHere(id)) return true;
+    return givenUp.has(id) && !shared && !this.#mayBeHeld(changedMs);
+  }
+
+  /** By another living holder. */
+  #mayBeHeld(changedMs: number): boolean {
+    return this.#census.live.some((holder) => changedMs >= holder.leasesSinceMs);
   }
 
   /** True while a lock is left that this dead holder may have taken: its file is the evidence. */
@@ -187,7 +203,13 @@ function recoverLock(options: RecoveryOptions, judge: Judge, name: string): Reco
   if (id === null || options.inHand(id)) return null;
   const facts = disk.stat(name);
   if (facts?.kind !== "file") return null;
-  if (!judge.isStale(facts.changedMs) && !options.givenUp.has(id)) return null;
+  if (!judge.isStale(facts.changedMs) && !judge.isGivenUp(id, facts.changedMs)) return null;
+  const put = putBack(disk, id, name);
+  if (put !== null) options.givenUp.forget(id);
+  return put;
+}
+
+function putBack(disk: Disk, id: MessageId, name: string): Recovery | null {
   const waiting = disk.stat(envelopeName(id));
   if (waiting === null) {
     return rename(disk, busyName(id), envelopeName(id))

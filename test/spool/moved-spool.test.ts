@@ -1,9 +1,10 @@
 /** A spool directory that is away when the lease of a message ends, and comes back. */
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { MessageId } from "../../src/core/message-id.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import type { FileStore } from "../../src/spool/file-store.ts";
 import { storeMessage } from "../support/messages.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
@@ -16,6 +17,19 @@ function away(spool: TempSpool): Disposable {
     [Symbol.dispose]: () => {
       rmSync(spool.directory, { recursive: true, force: true });
       renameSync(elsewhere, spool.directory);
+    },
+  };
+}
+
+/** Takes the directory away; disposed, a copy of it is there: other inodes, with the same names and times. */
+function awayToCopy(spool: TempSpool): Disposable {
+  const elsewhere = `${spool.directory}.away`;
+  renameSync(spool.directory, elsewhere);
+  return {
+    [Symbol.dispose]: () => {
+      rmSync(spool.directory, { recursive: true, force: true });
+      cpSync(elsewhere, spool.directory, { recursive: true, preserveTimestamps: true });
+      rmSync(elsewhere, { recursive: true });
     },
   };
 }
@@ -102,4 +116,81 @@ test("a message that an operator removed while it was delivered is over, in anot
   await lease.complete();
   assert.deepEqual(spool.names(), []);
   assert.deepEqual(spool.warnings(), []);
+});
+
+test("a directory that took the spool's place is known from the next look into the queue on", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open();
+  using _ = away(spool);
+  mkdirSync(spool.directory);
+  await store.ready();
+  const { id, lease } = await leased(store);
+  rmSync(join(spool.directory, `${id}.envelope.busy`));
+  await lease.complete();
+  assert.deepEqual(spool.names(), []);
+  assert.deepEqual(spool.warnings(), []);
+});
+
+for (const between of ["nothing", "another directory"] as const) {
+  test(`a lease that ended while ${between} was in the spool's place is back in the queue with a copy of it`, async () => {
+    await using spool = await tempSpool();
+    const store = await spool.open();
+    const { id, lease } = await leased(store);
+    {
+      using _ = awayToCopy(spool);
+      if (between !== "nothing") mkdirSync(spool.directory);
+      await lease[Symbol.asyncDispose]();
+      assert.deepEqual(await runs(store), []);
+    }
+    assert.deepEqual(await store.ready(), [id]);
+    assert.deepEqual(spool.names(), [`${id}.content`, `${id}.envelope`]);
+  });
+}
+
+test("what another holder has taken in the copy of a spool that was moved away stays with it", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open();
+  const { id, lease } = await leased(store);
+  {
+    using _ = awayToCopy(spool);
+    await lease[Symbol.asyncDispose]();
+  }
+  const path = join(spool.directory, `${id}.envelope`);
+  renameSync(`${path}.busy`, path);
+  const other = await spool.open();
+  const taken = await other.lease(id);
+  assert.ok(taken !== null);
+  assert.deepEqual(await runs(store), []);
+  assert.deepEqual(spool.names(), [`${id}.content`, `${id}.envelope.busy`]);
+  await taken[Symbol.asyncDispose]();
+  assert.deepEqual(await store.ready(), [id]);
+});
+
+test("a lock in a copy may be another program's where the spool is shared", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open({ shared: true });
+  const { id, lease } = await leased(store);
+  {
+    using _ = awayToCopy(spool);
+    await lease[Symbol.asyncDispose]();
+  }
+  assert.deepEqual(await runs(store), []);
+  assert.deepEqual(spool.names(), [`${id}.content`, `${id}.envelope.busy`]);
+});
+
+test("what waits long for its directory is removed at a clean end, if that is back", async () => {
+  await using spool = await tempSpool();
+  const time = { ms: 0 };
+  const store = await spool.open({ clock: { ...systemClock, monotonic: () => time.ms } });
+  const { lease } = await leased(store);
+  {
+    using _ = away(spool);
+    await lease.complete();
+    time.ms = 3_600_000;
+    await runs(store);
+  }
+  await runs(store);
+  assert.equal(spool.names().length, 2);
+  await store.close();
+  assert.deepEqual(spool.names(), []);
 });

@@ -10,6 +10,7 @@ import { type MessageId, newMessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { openFileStore } from "../../src/spool/file-store.ts";
+import { SpoolPlace } from "../../src/spool/place.ts";
 import { Queue } from "../../src/spool/queue.ts";
 import { ReadyIndex } from "../../src/spool/ready-index.ts";
 import { storeMessage } from "../support/messages.ts";
@@ -124,7 +125,13 @@ test("a name that cannot be looked at ends nothing, and is found as soon as that
         throw Object.assign(new Error("EIO: i/o error, lstat"), { code: "EIO" });
       },
     },
-    ...{ clock: systemClock, inHand: () => false, reserved: () => [], warn: assert.fail },
+    ...{
+      place: new SpoolPlace(disk),
+      clock: systemClock,
+      inHand: () => false,
+      reserved: () => [],
+      warn: assert.fail,
+    },
   });
   await queue.watch();
   assert.deepEqual(await queue.ready(), []);
@@ -184,6 +191,7 @@ async function openQueue(directory: string) {
         return found;
       },
     },
+    place: new SpoolPlace(disk),
     clock: {
       now: () => Date.now(),
       monotonic: () => time.ms,

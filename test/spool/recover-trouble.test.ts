@@ -4,11 +4,15 @@ import { execFileSync } from "node:child_process";
 import { lstatSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { newMessageId } from "../../src/core/message-id.ts";
+import { systemClock } from "../../src/io/clock.ts";
 import type { Disk } from "../../src/io/disk.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
+import { GivenUp } from "../../src/spool/given-up.ts";
 import type { Holder, Holders } from "../../src/spool/holders.ts";
 import { noOtherHolders } from "../../src/spool/holders.ts";
+import { SpoolPlace } from "../../src/spool/place.ts";
 import type { ProcessTable } from "../../src/spool/process-table.ts";
 import { type RecoveryOptions, recover } from "../../src/spool/recover.ts";
 import { anEnvelope } from "../support/messages.ts";
@@ -60,7 +64,8 @@ function optionsFor(disk: Disk, more: Partial<RecoveryOptions> = {}): RecoveryOp
     startedAtMs: () => null,
   };
   return {
-    ...{ disk, processes, holders: noOtherHolders, inHand: () => false, givenUp: new Set() },
+    ...{ disk, processes, holders: noOtherHolders, inHand: () => false },
+    givenUp: new GivenUp(disk, new SpoolPlace(disk), systemClock),
     ...{ atStart: true, shared: false, replayed: true, nowMs: Date.now(), told: new Map() },
     warn: assert.fail,
     ...more,
@@ -88,6 +93,18 @@ test("a lock that cannot be renamed is named once, and goes back into the queue 
   bad.clear();
   await store.recover();
   assert.deepEqual(await store.ready(), ["emailrelay.1.1.1", "emailrelay.2.1.1"]);
+});
+
+test("a lease that was given up in several directories is over when its lock is put back in one", async () => {
+  await using spool = await tempSpool();
+  const id = newMessageId(1, 1, 1);
+  putMessage(spool, id, ".busy");
+  const holders = { ...noOtherHolders, census: () => ({ ownSinceMs: 0, live: [], dead: [] }) };
+  const options = optionsFor(nodeDisk(spool.directory), { holders, atStart: false });
+  assert.deepEqual(recover(options, spool.names()), []);
+  options.givenUp.add(id, "another directory");
+  assert.deepEqual(recover(options, spool.names()), [{ id, action: "put back in the queue" }]);
+  assert.equal(options.givenUp.has(id), false);
 });
 
 test("a half-written file that cannot be removed is named, and the others go", async () => {

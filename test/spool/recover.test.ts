@@ -6,11 +6,12 @@ import { mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from "n
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
-import type { MessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
 import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
+import { GivenUp } from "../../src/spool/given-up.ts";
 import { noOtherHolders } from "../../src/spool/holders.ts";
+import { SpoolPlace } from "../../src/spool/place.ts";
 import { type ProcessTable, systemProcesses } from "../../src/spool/process-table.ts";
 import { recover } from "../../src/spool/recover.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
@@ -245,12 +246,13 @@ test("recover() looks again for an envelope that a listing has missed because it
     await using spool = await tempSpool();
     const name = `emailrelay.${NO_SUCH_PID}.1.1`;
     putMessage(spool, name, state);
+    const disk = nodeDisk(spool.directory);
     const options = {
-      disk: nodeDisk(spool.directory),
+      disk,
       holders: noOtherHolders,
       processes: systemProcesses(),
       inHand: () => false,
-      givenUp: new Set<MessageId>(),
+      givenUp: new GivenUp(disk, new SpoolPlace(disk), systemClock),
       atStart: false,
       shared: false,
       replayed: true,
