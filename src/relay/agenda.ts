@@ -82,6 +82,11 @@ export class Agenda {
     return this.#due.delete(id);
   }
 
+  /** In other hands, or of no use: it is not looked at again and again because its time has come. */
+  absent(id: MessageId): void {
+    if (this.isDue(id)) this.#due.delete(id);
+  }
+
   /** By the clock that it counts with. */
   now(): number {
     return this.#options.monotonic();

@@ -237,6 +237,7 @@ export async function route(
     return { kind: "routed", lease, smarthosts: at.route(envelope), verdict: null, started };
   }
   const verdict = await filter.run(lease.files(), signal);
+  if (!signal.aborted) at.retrying?.lookups.heard(forwardTo, verdict);
   const { next } = verdict;
   if (verdict.kind === "abandon") return abandoned(at, lease, next);
   if (verdict.kind === "reject") {

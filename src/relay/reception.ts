@@ -5,6 +5,7 @@ import type { OpenReception, Reception, Submission } from "../core/intake.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Outcome } from "../core/outcome.ts";
 import { isRefusal, type Reply } from "../core/reply.ts";
+import type { Lease } from "../core/store.ts";
 import type { Transport } from "../core/transport.ts";
 import { ClientHears } from "./client-hears.ts";
 import {
@@ -16,6 +17,7 @@ import {
   route,
   type Stations,
 } from "./journey.ts";
+import { isPutOff } from "./unrouted.ts";
 
 export interface ReceptionOptions {
   readonly at: Stations;
@@ -111,8 +113,8 @@ async function forwardNow(
     // The server filter has the last word on who is local.
     if (lease.envelope.toRemote.length === 0) return accepted.reply;
     const exit = await openExit();
-    const routed = await route(at, lease, exit.routingFilter, signal);
-    if (routed.kind === "routed" && (await waits(at, routed))) return accepted.reply;
+    const routed = await routedNow(at, lease, exit, signal);
+    if (routed === null) return accepted.reply;
     const { outcome } =
       routed.kind === "over"
         ? routed
@@ -134,6 +136,18 @@ async function forwardNow(
     // It is in the queue and will be tried again: a client that is told to come back sends it twice.
     return at.retrying === null ? NOT_FORWARDED : accepted.reply;
   }
+}
+
+/** null when it is in the queue for later. */
+async function routedNow(
+  at: Stations,
+  lease: Lease,
+  { routingFilter }: Exit,
+  signal: AbortSignal,
+): Promise<Routed | Forwarded | null> {
+  if (routingFilter !== null && (await isPutOff(at, lease, false))) return null;
+  const routed = await route(at, lease, routingFilter, signal);
+  return routed.kind === "routed" && (await waits(at, routed)) ? null : routed;
 }
 
 /** A session may last for hours: no message is refused for what an earlier one has found. */

@@ -13,6 +13,7 @@ import { conclude } from "./conclude.ts";
 import { expire } from "./conclude-each.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Forwarded, Routed, Stations } from "./journey.ts";
+import { Lookups } from "./lookups.ts";
 import { type Ended, warnSender } from "./reporting.ts";
 
 /** Names tell the time in seconds: when so much more has passed a message is as old as it should be. */
@@ -39,11 +40,13 @@ export interface Pause {
 export class Retrying {
   readonly agenda: Agenda;
   readonly notes: AttemptNotes;
+  readonly lookups: Lookups;
   readonly #options: RetryingOptions;
 
   constructor(options: RetryingOptions) {
     this.agenda = options.agenda;
     this.notes = new AttemptNotes(options.journal);
+    this.lookups = new Lookups(options.agenda);
     this.#options = options;
   }
 
@@ -185,6 +188,16 @@ export class Retrying {
     const arrived = await ageToNote(lease, this.#options.now());
     const noted = withRetryState(envelope, envelope.toRemote, { ...state, arrived });
     await this.notes.write(lease, noted);
+  }
+
+  /** After a run: nothing is left in the queue for nobody to look at. One that was `ended` is not to begin anew at once. */
+  async planRest({ store, survey }: Stations, ended: boolean): Promise<void> {
+    if (ended) {
+      this.agenda.rest();
+      return;
+    }
+    const ready = await store.ready();
+    survey.look(ready.length, () => this.agenda.left(ready));
   }
 
   /** After a fault of our own. */

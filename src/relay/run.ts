@@ -19,8 +19,10 @@ import {
 } from "./journey.ts";
 import { Lane } from "./lane.ts";
 import { type Heading, headingOf, Lanes, laneKey, USUAL, USUALLY } from "./lanes.ts";
+import { Line } from "./line.ts";
 import { Roll } from "./roll.ts";
 import { type RunResult, Tally } from "./tally.ts";
+import { isPutOff } from "./unrouted.ts";
 
 /** The usual smarthost may keep its connections busy for so long before others are looked for behind its mail. */
 const PATIENCE_MS = 2000;
@@ -42,7 +44,9 @@ export class Run {
   readonly #roll: Roll;
   readonly #dead: DeadEnds;
   readonly #tally = new Tally();
-  /** Messages that this pass has still to look at. */
+  /** What this pass looks at. */
+  #line = new Line([], null);
+  /** Messages that it has still to look at. */
   #backlog = 0;
   #ended = false;
   /** The last one that a message was given to. */
@@ -94,7 +98,7 @@ export class Run {
         if (lingers) await this.#forMore();
       }
       await this.#lanes.settled();
-      await this.#planRest();
+      if (!this.#options.soon.aborted) await retrying?.planRest(this.#at, this.#ended);
     } catch (error) {
       retrying?.agenda.rest();
       throw error;
@@ -109,17 +113,6 @@ export class Run {
   async #forMore(): Promise<void> {
     if (this.#tally.tried === 0 || this.#over) return;
     await this.#at.linger.wait(() => this.#more, this.#options.soon);
-  }
-
-  /** Where mail is tried again, nothing is left in the queue for nobody to look at. */
-  async #planRest(): Promise<void> {
-    const { retrying, store } = this.#at;
-    if (retrying === null || this.#options.soon.aborted) return;
-    if (this.#ended) retrying.agenda.rest();
-    else {
-      const ready = await store.ready();
-      this.#at.survey.look(ready.length, () => retrying.agenda.left(ready));
-    }
   }
 
   get #over(): boolean {
@@ -171,9 +164,11 @@ export class Run {
     let patience = PATIENCE_MS;
     this.#backlog = ids.length;
     this.#at.store.announce(ids);
-    for (const id of ids) {
+    this.#line = new Line(ids, router === null ? null : this.#at.retrying);
+    for (const id of this.#line) {
       this.#backlog -= 1;
-      if (this.#over) break;
+      // New mail does not wait for more than one lookup that may take long.
+      if (this.#over || (this.#line.isLate && this.#more)) break;
       const { usual } = this.#lanes;
       const free = usual === null || (await usual.free(patience));
       if (this.#over) break;
@@ -190,8 +185,7 @@ export class Run {
     const lease = await this.#lease(id);
     if (lease === "stuck") return true;
     if (lease === null) {
-      // In other hands, or of no use: it is not looked at again and again because its time has come.
-      if (this.#at.retrying?.agenda.isDue(id) === true) this.#at.retrying.agenda.forget(id);
+      this.#at.retrying?.agenda.absent(id);
       return true;
     }
     if (laneKey(lease) === USUAL && !free) {
@@ -200,6 +194,11 @@ export class Run {
       return false;
     }
     this.#roll.usual.delete(id);
+    if (this.#line.postpones(lease)) {
+      this.#backlog += 1;
+      await lease[Symbol.asyncDispose]();
+      return true;
+    }
     const hasWaited = this.#at.retrying?.agenda.forget(id) === true;
     const routed = await this.#route(lease, router, hasWaited);
     const lane = routed === null ? null : (this.#usualFor(lease) ?? (await this.#laneFor(lease)));
@@ -236,8 +235,9 @@ export class Run {
     if (retrying === null && !isRouted && this.#dead.has(headingOf(lease))) return null;
     // Who has waited here does not care for what a clock says that may have been set.
     if (!this.#options.forced && !hasWaited && retrying?.isEarly(lease) === true) return null;
-    this.#tally.tried += 1;
     try {
+      if (isRouted && (await isPutOff(this.#at, lease, hasWaited))) return null;
+      this.#tally.tried += 1;
       const routed = await route(this.#at, lease, router, this.#options.now);
       if (routed.kind === "over") {
         this.#judge(headingOf(lease), routed);

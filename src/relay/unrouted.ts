@@ -5,7 +5,7 @@ import type { Lease } from "../core/store.ts";
 import { ageToNote } from "./arrival.ts";
 import { expire } from "./conclude-each.ts";
 import { deliveryTo } from "./delivery.ts";
-import type { Forwarded, Stations } from "./journey.ts";
+import type { Forwarded, Routed, Stations } from "./journey.ts";
 import { notSent } from "./reach.ts";
 import { type Ended, warnSender } from "./reporting.ts";
 import type { Retrying } from "./retrying.ts";
@@ -54,4 +54,17 @@ export async function unrouted(
   const waiting = recipients.map((recipient) => ({ recipient, reply, step: null }));
   await warnSender(at, retrying, { lease, ended }, waiting);
   return { kind: "over", outcome: { kind: "deferred", trouble: null, reply }, next };
+}
+
+/** True when nothing is asked about its destination at the moment: then it is in the queue for later. */
+export async function isPutOff(at: Stations, lease: Lease, hasWaited: boolean): Promise<boolean> {
+  const { retrying } = at;
+  const { envelope } = lease;
+  const pause = retrying?.lookups.pauseOf(envelope.forwardTo) ?? null;
+  if (retrying === null || pause === null || envelope.toRemote.length === 0) return false;
+  const smarthosts = at.route(envelope);
+  const started = at.clock.monotonic();
+  const routed: Routed = { kind: "routed", lease, smarthosts, verdict: null, started, hasWaited };
+  await retrying.wait(at, routed, { ...pause, ofAccount: false });
+  return true;
 }
