@@ -188,18 +188,22 @@ export interface Forwarded {
   readonly next: Next;
 }
 
-/** A message whose destination is known. */
-export interface Routed {
-  readonly kind: "routed";
+/** A message in hand. */
+export interface Leased {
   readonly lease: Lease;
+  /** True if it was put off before, by this program. */
+  readonly hasWaited: boolean;
+}
+
+/** One whose destination is known. */
+export interface Routed extends Leased {
+  readonly kind: "routed";
   /** The best first. */
   readonly smarthosts: readonly [Smarthost, ...Smarthost[]];
   /** What the routing filter said; null when it was not asked. Then it is not asked again as client filter. */
   readonly verdict: Verdict | null;
   /** Monotonic milliseconds. */
   readonly started: number;
-  /** True if it was put off before, by this program. */
-  readonly hasWaited?: boolean;
 }
 
 /** What is kept from message to message on the way to one smarthost. */
@@ -218,7 +222,7 @@ export interface Outbound {
  */
 export async function route(
   at: Stations,
-  lease: Lease,
+  { lease, hasWaited }: Leased,
   filter: Filter | null,
   signal: AbortSignal,
 ): Promise<Routed | Forwarded> {
@@ -234,7 +238,8 @@ export async function route(
     return await failUnsent(at, lease, { outcome, next: "continue", started });
   }
   if (filter === null || forwardTo === "") {
-    return { kind: "routed", lease, smarthosts: at.route(envelope), verdict: null, started };
+    const smarthosts = at.route(envelope);
+    return { kind: "routed", lease, smarthosts, verdict: null, started, hasWaited };
   }
   const verdict = await filter.run(lease.files(), signal);
   if (!signal.aborted) at.retrying?.lookups.heard(forwardTo, verdict);
@@ -243,12 +248,13 @@ export async function route(
   if (verdict.kind === "reject") {
     // RFC 5321 5.1: what DNS cannot say at the moment is no reason to give the message up.
     if (at.retrying !== null && verdict.temporary === true) {
-      return await unrouted(at, at.retrying, lease, { why: verdict.detail, next, started });
+      const why = verdict.detail;
+      return await unrouted(at, at.retrying, lease, { why, next, started, hasWaited });
     }
     return await failUnsent(at, lease, { outcome: unroutable(envelope.toRemote), next, started });
   }
   const smarthosts = at.route(await lease.reread());
-  return { kind: "routed", lease, smarthosts, verdict, started };
+  return { kind: "routed", lease, smarthosts, verdict, started, hasWaited };
 }
 
 /**

@@ -146,7 +146,7 @@ async function routedNow(
   signal: AbortSignal,
 ): Promise<Routed | Forwarded | null> {
   if (routingFilter !== null && (await isPutOff(at, lease, false))) return null;
-  const routed = await route(at, lease, routingFilter, signal);
+  const routed = await route(at, { lease, hasWaited: false }, routingFilter, signal);
   return routed.kind === "routed" && (await waits(at, routed)) ? null : routed;
 }
 

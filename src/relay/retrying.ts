@@ -132,7 +132,7 @@ export class Retrying {
   /** A message whose smarthosts are all left alone waits as long as they do. One that `hasWaited` before may have waited long enough. */
   async wait(
     at: Stations,
-    { lease, smarthosts, started, hasWaited = false }: Routed,
+    { lease, smarthosts, started, hasWaited }: Routed,
     pause: Pause,
   ): Promise<void> {
     const { why } = pause;
@@ -150,7 +150,7 @@ export class Retrying {
   /** A message whose smarthosts have all been asked, and none could be used. */
   async unreached(
     at: Stations,
-    { lease, smarthosts, hasWaited = false }: Routed,
+    { lease, smarthosts, hasWaited }: Routed,
     trouble: Trouble,
     attempt: Attempt,
   ): Promise<Forwarded> {

@@ -238,19 +238,18 @@ export class Run {
     try {
       if (isRouted && (await isPutOff(this.#at, lease, hasWaited))) return null;
       this.#tally.tried += 1;
-      const routed = await route(this.#at, lease, router, this.#options.now);
+      const routed = await route(this.#at, { lease, hasWaited }, router, this.#options.now);
       if (routed.kind === "over") {
         this.#judge(headingOf(lease), routed);
         return null;
       }
-      const waiting: Routed = hasWaited ? { ...routed, hasWaited } : routed;
       const pause = this.#options.forced ? null : (retrying?.pauseOf(routed.smarthosts) ?? null);
       if (retrying !== null && pause !== null) {
         this.#tally.tried -= 1;
-        await retrying.wait(this.#at, waiting, pause);
+        await retrying.wait(this.#at, routed, pause);
         return null;
       }
-      if (!this.#dead.has(headingOf(lease))) return waiting;
+      if (!this.#dead.has(headingOf(lease))) return routed;
       this.#dead.putOff(lease);
     } catch (error) {
       this.#fault(lease.id, error);

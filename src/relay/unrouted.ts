@@ -16,6 +16,7 @@ interface Unrouted {
   readonly next: Next;
   /** Monotonic milliseconds. */
   readonly started: number;
+  readonly hasWaited: boolean;
 }
 
 /** After its time it is set aside with those words. No smarthost was asked, and none is thought worse of. */
@@ -23,13 +24,14 @@ export async function unrouted(
   at: Stations,
   retrying: Retrying,
   lease: Lease,
-  { why, next, started }: Unrouted,
+  { why, next, started, hasWaited }: Unrouted,
 ): Promise<Forwarded> {
   // Filters before the one that could not say may have changed it.
   const envelope = await lease.reread();
   const ended: Ended = { next, attempt: notSent(at.route(envelope)[0], started) };
   const reply = { code: 0, text: why };
-  if (await retrying.isExpired(lease)) {
+  // However old, it may have been asked about for the first time.
+  if (hasWaited && (await retrying.isExpired(lease))) {
     const { outcome } = await expire(
       at,
       retrying,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { OpenFilter, Verdict } from "../../src/core/filter.ts";
-import { house, MINUTE, retry } from "../support/retry-house.ts";
+import { DAY, house, MINUTE, retry } from "../support/retry-house.ts";
 import { ScriptedTransport } from "../support/scripted-transport.ts";
 import { run } from "../support/stations.ts";
 
@@ -57,6 +57,18 @@ test("mail that cannot be routed in all its time is set aside, and its sender to
   assert.equal(kept()?.state, "bad");
   assert.equal(kept()?.reason?.text, `delivery time expired: ${WHY}`);
   assert.equal(reports[0]?.recipients[0]?.why, `delivery time expired: ${WHY}`);
+});
+
+test("mail that is older than any may be, and was never asked about, is asked about twice", async () => {
+  const { at, kept, pass, agenda, transport } = routed(() => undecided);
+  pass(30 * DAY);
+  await run(at, async () => transport);
+  assert.equal(kept()?.state, "queued");
+  assert.equal(agenda.next(), MINUTE);
+  pass(MINUTE);
+  await run(at, async () => transport);
+  assert.equal(kept()?.state, "bad");
+  assert.equal(kept()?.reason?.text, `delivery time expired: ${WHY}`);
 });
 
 test("mail that cannot be routed for good is set aside at once", async () => {
