@@ -57,9 +57,9 @@ export function troubled(trouble: Trouble, recipients: readonly string[]): Settl
     kind: "failed",
     reason: { text: trouble.why, code: refusalIn(trouble)?.code ?? 0, recipients },
     trouble,
-    // What refuses our own login or TLS answers AUTH or STARTTLS (RFC 4954 6): it is no verdict on anybody's
-    // message, and who sent it would take it for one on theirs.
-    reply: { code: 452, text: "forwarding failed" },
+    // What refuses our own login or TLS answers AUTH or STARTTLS (RFC 4954 6): who sent the message would take it
+    // for a verdict on theirs. Nor is it to come again, though: it is set aside here, and would be each time.
+    reply: { code: 554, text: "forwarding failed" },
   };
 }
 

@@ -60,7 +60,7 @@ test("a client of an immediate session does not wait for a turn: the message is 
   assert.deepEqual(states, ["queued"]);
 });
 
-test("a client of an immediate session is never told of success for a message that was set aside", async () => {
+test("a client of an immediate session is told not to send again what is set aside for the site's own trouble", async () => {
   for (const code of [250, 354]) {
     const trouble: Trouble = {
       kind: "tls",
@@ -74,7 +74,8 @@ test("a client of an immediate session is never told of success for a message th
       () => trouble,
     );
     await using session = immediate(at, odd);
-    assert.deepEqual(await session.receive(submission(), signal), NOT_FORWARDED);
+    const reply = { code: 554, text: "forwarding failed" };
+    assert.deepEqual(await session.receive(submission(), signal), reply);
     const [kept] = store.kept.values();
     assert.equal(kept?.state, "bad");
     assert.equal(kept?.reason?.code, 0);

@@ -272,7 +272,7 @@ test("an immediate session is told what became of its message", async () => {
       () => trouble,
     );
     assert.deepEqual(await immediately({}, shut), {
-      reply: { code: 452, text: "forwarding failed" },
+      reply: { code: 554, text: "forwarding failed" },
       states: ["bad"],
     });
   }
