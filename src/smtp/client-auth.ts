@@ -19,7 +19,7 @@ export class Authentication {
   accepted: SaslClient | null = null;
   /** Why it ended without success. */
   trouble: Trouble = connectionTrouble("smtp error: authentication failed");
-  /** The last refusal that is for good: whatever comes behind it, the login is wrong. null when there was none. */
+  /** The last verdict on name and password: whatever comes behind it, the login is wrong. null when there was none. */
   refusal: Trouble | null = null;
 
   constructor(attempts: readonly SaslClient[], warn: (text: string) => void) {
@@ -84,8 +84,8 @@ export class Authentication {
     const said = reply.text.split("\n").join(" ");
     const why = `smtp error: authentication failed ${attempt.detail}: [${said}]`;
     this.trouble = { kind: "authentication", connected: true, why, reply };
-    // What we have broken off ourselves was not refused.
-    if (reply.code >= 500 && !this.#cancelled) this.refusal = this.trouble;
+    // RFC 4954 6: any other code is about the mechanism, or this moment. What we have broken off was not refused.
+    if (reply.code === 535 && !this.#cancelled) this.refusal = this.trouble;
     this.#index += 1;
     const next = this.#attempts[this.#index];
     if (next !== undefined) this.#warn(`${why}: trying [${next.mechanism.toLowerCase()}]`);

@@ -240,6 +240,28 @@ test("a connection that is lost after a temporary refusal of AUTH is trouble wit
   assert.equal(trouble?.kind, "connection");
 });
 
+test("a connection that is lost after a mechanism that cannot be used is trouble with the connection", async () => {
+  for (const reply of [
+    "500 5.5.6 line too long",
+    "501 5.5.2 what",
+    "502 5.5.1 no AUTH",
+    "503 5.5.1 not now",
+    "504 5.5.4 no such mechanism",
+    "530 5.7.0 STARTTLS first",
+    "534 5.7.9 too weak",
+    "538 5.7.11 encryption required",
+  ]) {
+    for (const behind of [null, "421 4.7.0 too busy"]) {
+      const trouble = await secondMechanism([plain], async (peer) => {
+        await peer.answer(/^AUTH PLAIN /, reply);
+        if (behind === null) await peer.expect(/^AUTH LOGIN /);
+        else await peer.answer(/^AUTH LOGIN /, behind);
+      });
+      assert.equal(trouble?.kind, "connection", `${reply} ${behind}`);
+    }
+  }
+});
+
 test("a connection that is lost after AUTH was cancelled is trouble with the connection", async () => {
   const trouble = await secondMechanism([cram], async (peer) => {
     await peer.answer("AUTH CRAM-MD5", "334 not base64");
