@@ -19,7 +19,6 @@ import {
 } from "./journey.ts";
 import { Lane } from "./lane.ts";
 import { type Heading, headingOf, Lanes, laneKey, USUAL, USUALLY } from "./lanes.ts";
-import { Line } from "./line.ts";
 import { Roll } from "./roll.ts";
 import { type RunResult, Tally } from "./tally.ts";
 import { isPutOff } from "./unrouted.ts";
@@ -45,7 +44,6 @@ export class Run {
   readonly #dead: DeadEnds;
   readonly #tally = new Tally();
   /** What this pass looks at. */
-  #line = new Line([], null);
   /** Messages that it has still to look at. */
   #backlog = 0;
   #ended = false;
@@ -164,11 +162,9 @@ export class Run {
     let patience = PATIENCE_MS;
     this.#backlog = ids.length;
     this.#at.store.announce(ids);
-    this.#line = new Line(ids, router === null ? null : this.#at.retrying);
-    for (const id of this.#line) {
+    for (const id of ids) {
       this.#backlog -= 1;
-      // New mail does not wait for more than one lookup that may take long.
-      if (this.#over || (this.#line.isLate && this.#more)) break;
+      if (this.#over) break;
       const { usual } = this.#lanes;
       const free = usual === null || (await usual.free(patience));
       if (this.#over) break;
@@ -194,11 +190,6 @@ export class Run {
       return false;
     }
     this.#roll.usual.delete(id);
-    if (this.#line.postpones(lease)) {
-      this.#backlog += 1;
-      await lease[Symbol.asyncDispose]();
-      return true;
-    }
     const hasWaited = this.#at.retrying?.agenda.forget(id) === true;
     const routed = await this.#route(lease, router, hasWaited);
     const lane = routed === null ? null : (this.#usualFor(lease) ?? (await this.#laneFor(lease)));

@@ -64,6 +64,7 @@ export async function isPutOff(at: Stations, lease: Lease, hasWaited: boolean): 
   const { envelope } = lease;
   const pause = retrying?.lookups.pauseOf(envelope.forwardTo) ?? null;
   if (retrying === null || pause === null || envelope.toRemote.length === 0) return false;
+  if (retrying.notes.owes(lease.id)) await retrying.notes.catchUp(lease);
   const smarthosts = at.route(envelope);
   const started = at.clock.monotonic();
   const routed: Routed = { kind: "routed", lease, smarthosts, verdict: null, started, hasWaited };
