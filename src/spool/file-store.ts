@@ -112,7 +112,7 @@ export class FileStore implements Store {
     const place = new SpoolPlace(disk);
     this.#queue = new Queue({ disk, place, clock, inHand, reserved, warn: tellWarning });
     this.#fresh = new Fresh(clock);
-    this.#reserved = new Reserved({ disk, clock, onLost: (id) => this.#lose(id) });
+    this.#reserved = new Reserved({ disk, place, clock, onLost: (...lost) => this.#lose(...lost) });
     this.#givenUp = new GivenUp(disk, place, clock);
     const removed = (id: MessageId) => this.#commits?.removed(id);
     this.#delivered = new Delivered({ disk, place, clock, removed });
@@ -183,7 +183,7 @@ export class FileStore implements Store {
     const taken =
       known === null
         ? this.#take(id, this.#fresh.take(id))
-        : { envelope: known.said, content: known.content };
+        : { envelope: known.said, content: known.content, place: known.place };
     return taken === null ? null : new FileLease(this.#leaseHouse, { id, ...taken });
   }
 
@@ -311,13 +311,13 @@ export class FileStore implements Store {
     // Somebody may have put it back before we were done.
     if (end === "failed") this.#queue.lookAt(id);
     if (end === "completed") this.#unsynced = true;
-    if (end === "lost") this.#lose(id, place ?? undefined);
+    if (end === "lost") this.#lose(id, place);
     if (end === "delivered") this.#delivered.add(id, undefined, place);
   }
 
-  #lose(id: MessageId, place?: string): void {
+  #lose(id: MessageId, place: string | null): void {
     this.#queue.delete(id);
-    this.#givenUp.add(id, place);
+    this.#givenUp.add(id, place ?? undefined);
   }
 
   #inHand(id: MessageId): boolean {

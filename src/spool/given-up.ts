@@ -23,6 +23,8 @@ export class GivenUp {
   readonly #clock: Clock;
   /** The oldest first. */
   readonly #leases = new Map<MessageId, Lost>();
+  /** The directory that was there at the last occasion. */
+  #seen: string | null = null;
 
   constructor(disk: Disk, place: SpoolPlace, clock: Clock) {
     this.#disk = disk;
@@ -33,8 +35,9 @@ export class GivenUp {
   /** `from`: the directory as it was when the lease began. */
   add(id: MessageId, from = this.#place.last): void {
     const places = this.#leases.get(id)?.places ?? new Set();
+    this.#seen = this.#place.look();
     // It may have been another one by then already: a lock that is not there is forgotten.
-    for (const place of [from, this.#place.look()]) if (place !== null) places.add(place);
+    for (const place of [from, this.#seen]) if (place !== null) places.add(place);
     this.forget(id);
     this.#leases.set(id, { places, gaps: new Gaps(this.#clock) });
     const [oldest] = this.#leases.keys();
@@ -44,9 +47,12 @@ export class GivenUp {
   /** True when a recovery may put some of them back. */
   isDue(): boolean {
     if (this.#leases.size === 0) return false;
-    const due = [...this.#leases].filter(([, { gaps }]) => gaps.isTime());
-    const here = due.length === 0 ? null : this.#place.look();
+    const here = this.#place.look();
+    // One that comes back is not to wait for the next time.
+    const isOther = here !== this.#seen;
+    this.#seen = here;
     if (here === null) return false;
+    const due = [...this.#leases].filter(([, { gaps }]) => gaps.isTime() || isOther);
     return due.some(([id, { places }]) => places.has(here) || this.#isLocked(id));
   }
 

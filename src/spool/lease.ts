@@ -36,6 +36,8 @@ export interface Leased {
   readonly envelope: Envelope;
   /** What its content's file holds, if that need not be read. */
   readonly content: Buffer | null;
+  /** The directory that it was found in; absent: the one that was looked at last. */
+  readonly place?: string | null;
 }
 
 const MOVED = "the spool directory was moved away";
@@ -49,11 +51,11 @@ export class FileLease implements Lease {
   #content: Buffer | null;
   #ended = false;
 
-  constructor(house: LeaseHouse, { id, envelope, content }: Leased) {
+  constructor(house: LeaseHouse, { id, envelope, content, place }: Leased) {
     this.id = id;
     this.#house = house;
     this.#disk = house.disk;
-    this.#place = house.place.last;
+    this.#place = place ?? house.place.last;
     this.#envelope = envelope;
     this.#content = content;
   }

@@ -9,6 +9,7 @@ import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
 import { bytesOf, type Written } from "./fresh.ts";
 import { busyName, envelopeName } from "./names.ts";
+import type { SpoolPlace } from "./place.ts";
 
 /** A forwarder that has taken nothing for so long may be gone. */
 const ACTIVE_MS = 250;
@@ -18,7 +19,11 @@ const MAX_BYTES = 2 * 1024 * 1024;
 const HELD_MS = 1000;
 
 /** What the two files of a message hold, its envelope's in words too. */
-export type Known = Written & { readonly said: Envelope };
+export type Known = Written & {
+  readonly said: Envelope;
+  /** The directory that they are in. */
+  readonly place: string | null;
+};
 
 interface Entry {
   /** null when it is forgotten: what is left of it in the tables of a Map lives on. */
@@ -29,9 +34,10 @@ interface Entry {
 
 export interface ReservedOptions {
   readonly disk: Disk;
+  readonly place: SpoolPlace;
   readonly clock: Clock;
   /** Called with what could not be given its name: someone has moved it, or the next recovery does that. */
-  readonly onLost: (id: MessageId) => void;
+  readonly onLost: (id: MessageId, place: string | null) => void;
 }
 
 export class Reserved {
@@ -66,9 +72,10 @@ export class Reserved {
   /** False when it is to get the name that everybody may take. */
   add(id: MessageId, written: Written): boolean {
     const bytes = bytesOf(written);
-    if (!this.isOpen || !isKnown(written) || this.#bytes + bytes > MAX_BYTES) return false;
+    if (!this.isOpen || written.said === null || this.#bytes + bytes > MAX_BYTES) return false;
     const until = this.#options.clock.monotonic() + HELD_MS;
-    this.#entries.set(id, { written, bytes, until });
+    const known = { ...written, said: written.said, place: this.#options.place.last };
+    this.#entries.set(id, { written: known, bytes, until });
     this.#bytes += bytes;
     this.#wait(HELD_MS);
     return true;
@@ -118,16 +125,12 @@ export class Reserved {
     const { disk, onLost } = this.#options;
     for (const [id, { until }] of this.#entries) {
       if (until > now) return;
-      this.take(id);
+      const place = this.take(id)?.place ?? null;
       try {
         disk.rename(busyName(id), envelopeName(id));
       } catch {
-        onLost(id);
+        onLost(id, place);
       }
     }
   }
-}
-
-function isKnown(written: Written): written is Known {
-  return written.said !== null;
 }

@@ -13,7 +13,7 @@ import { shortClock } from "../support/short-clock.ts";
 const HOUR = 3_600_000;
 const ID = newMessageId(7, 1, 1);
 
-/** A directory that is `at.inode`, at a time that is `at.ms`. */
+/** A directory that is `at.inode`, at a time that is `at.ms`; `calls`: of files in it. */
 function absence() {
   const at = { inode: 1, ms: 0 };
   const whole = disks(new CrashingDisk());
@@ -21,9 +21,10 @@ function absence() {
   const disk: Disk = {
     ...whole,
     stat: (name) => {
-      calls.count += 1;
       const facts = whole.stat(name);
-      return facts === null || name !== "." ? facts : { ...facts, inode: at.inode };
+      if (name === ".") return facts === null ? null : { ...facts, inode: at.inode };
+      calls.count += 1;
+      return facts;
     },
     remove: (name) => {
       calls.count += 1;
@@ -93,6 +94,18 @@ test("a lease that is found in another directory is due there, and forgotten whe
   assert.ok(givenUp.isHere(ID) && givenUp.isDue());
   givenUp.settle(() => true);
   assert.ok(!givenUp.has(ID) && !givenUp.isDue());
+});
+
+test("a lease whose directory comes back is due at once, however long it was away", () => {
+  const { at, disk, place, clock } = absence();
+  const givenUp = new GivenUp(disk, place, clock);
+  givenUp.add(ID);
+  at.inode = 2;
+  at.ms = HOUR;
+  assert.ok(!givenUp.isDue());
+  at.inode = 1;
+  assert.ok(givenUp.isDue());
+  assert.ok(!givenUp.isDue());
 });
 
 test("nothing is forgotten when the directory goes while locks are looked for", () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { cpSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import type { MessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import type { FileStore } from "../../src/spool/file-store.ts";
@@ -39,6 +40,19 @@ async function leased(store: FileStore) {
   const lease = await store.lease(id);
   assert.ok(lease !== null);
   return { id, lease };
+}
+
+/** A message that is locked from the start, once the store commits through its journal. */
+async function reserved(store: FileStore, spool: TempSpool): Promise<MessageId> {
+  for (let n = 0; n < 100; n++) {
+    const { lease } = await leased(store);
+    await lease.complete();
+    await setTimeout(20);
+    const id = await storeMessage(store, "x");
+    if (spool.names().includes(`${id}.envelope.busy`)) return id;
+    await (await store.lease(id))?.complete();
+  }
+  assert.fail("nothing is reserved");
 }
 
 /** As a forwarder does that finds nothing. */
@@ -89,6 +103,25 @@ test("a lease that ended while another directory was in the spool's place is bac
     assert.deepEqual(await runs(store), []);
   }
   assert.deepEqual(await store.ready(), [id]);
+});
+
+test("what was reserved and delivered while another directory was in the spool's place is removed when it is back", async () => {
+  await using spool = await tempSpool();
+  const store = await spool.open({
+    commits: { demand: 0, segmentBytes: 64 * 4096 },
+    clock: { ...systemClock, monotonic: () => 0 },
+  });
+  const id = await reserved(store, spool);
+  {
+    using _ = away(spool);
+    mkdirSync(spool.directory);
+    await store.ready();
+    const lease = await store.lease(id);
+    assert.ok(lease !== null);
+    await lease.complete();
+  }
+  assert.deepEqual(await runs(store), []);
+  assert.deepEqual(spool.names(), []);
 });
 
 test("a lease that began before the other directory was noticed is put back there", async () => {

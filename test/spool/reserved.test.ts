@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type MessageId, parseMessageId } from "../../src/core/message-id.ts";
 import { systemClock } from "../../src/io/clock.ts";
+import { SpoolPlace } from "../../src/spool/place.ts";
 import { Reserved } from "../../src/spool/reserved.ts";
 import { CrashingDisk } from "../support/crashing-disk.ts";
+import { disks } from "../support/journal-bench.ts";
 import { anEnvelope } from "../support/messages.ts";
 
 const id = (n: number) => parseMessageId(`emailrelay.1.1.${n}`) ?? assert.fail();
@@ -18,7 +20,12 @@ const known = (bytes: number, said: typeof anEnvelope | null = anEnvelope) => ({
 /** With a clock that stands still but for `pass`. */
 function subject() {
   const disk = new CrashingDisk();
-  const lost: MessageId[] = [];
+  const at = { inode: 1 };
+  const place = new SpoolPlace({
+    ...disks(disk),
+    stat: () => ({ ...(disk.stat(".") ?? assert.fail()), device: 1, inode: at.inode }),
+  });
+  const lost: [MessageId, string | null][] = [];
   const time = { ms: 5000, sleepers: [] as { until: number; wake: () => void }[] };
   const clock = {
     ...systemClock,
@@ -26,7 +33,7 @@ function subject() {
     sleep: async (ms: number) =>
       await new Promise<void>((wake) => time.sleepers.push({ until: time.ms + ms, wake })),
   };
-  const reserved = new Reserved({ disk, clock, onLost: (one) => lost.push(one) });
+  const reserved = new Reserved({ disk, place, clock, onLost: (...one) => lost.push(one) });
   const add = (n: number, bytes = 1) => {
     const added = reserved.add(id(n), known(bytes));
     if (added) disk.create(`${id(n)}.envelope.busy`).close();
@@ -39,7 +46,7 @@ function subject() {
     for (const { wake } of due) wake();
     await new Promise(setImmediate);
   };
-  return { disk, reserved, lost, add, pass };
+  return { disk, at, place, reserved, lost, add, pass };
 }
 
 test("nothing is reserved before a forwarder takes messages, nor a quarter of a second after the last", async () => {
@@ -96,13 +103,15 @@ test("what nobody takes within a second is given the name that everybody may tak
   assert.deepEqual(lost, []);
 });
 
-test("what has been moved by somebody else is told of", async () => {
-  const { disk, reserved, lost, add, pass } = subject();
+test("what has been moved by somebody else is told of, with the directory that it was in", async () => {
+  const { disk, at, place, reserved, lost, add, pass } = subject();
   reserved.active();
   add(1);
   disk.remove(`${id(1)}.envelope.busy`);
+  at.inode = 2;
+  place.look();
   await pass(1000);
-  assert.deepEqual(lost, [id(1)]);
+  assert.deepEqual(lost, [[id(1), "1 1"]]);
 });
 
 test("at the end everything is anybody's, and nothing more is reserved", () => {
