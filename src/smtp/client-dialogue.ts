@@ -143,9 +143,7 @@ export class Dialogue {
     this.#hear();
   };
 
-  readonly #onDrain = (): void => {
-    this.#patience.restart();
-  };
+  readonly #onDrain = (): void => this.#patience.restart();
 
   readonly #onOverdue = (): void => {
     // Our own disk may take its time; the peer may not.
@@ -191,19 +189,21 @@ export class Dialogue {
     this.#concluded = false;
     this.#patience.restart();
     this.#patience.greeted();
-    const passed = this.#turns.passed();
+    const passed = this.#turns.passed(reply);
     if (passed === "none") this.#perform(job.conversation.reply(reply, this.#ended));
-    // 354: whatever is said now would be taken for content.
-    else if (reply.code === 421 || reply.code === 354) this.#lose(unexpected(reply));
-    else if (passed !== null) this.#perform(passed);
+    else if (passed === "lose") this.#lose(unexpected(reply));
+    else if (passed === "close" || passed === "forgo") {
+      job.conversation.forgo?.();
+      this.#finish(passed === "close");
+      if (this.#job !== null) this.#take(this.#job, reply);
+    } else if (passed !== "wait") this.#perform(passed);
   }
 
   #begin(job: Job, said: boolean): void {
     this.#job = job;
     this.#ended = false;
-    const { budgetMs, overdue } = job.how;
-    this.#patience.limit(budgetMs, () => this.#lose(connectionTrouble(overdue)));
-    const { conversation } = job;
+    const { conversation, how } = job;
+    this.#patience.limit(how.budgetMs, () => this.#lose(connectionTrouble(how.overdue)));
     this.#perform(said ? (conversation.opened?.() ?? listen) : conversation.start());
   }
 

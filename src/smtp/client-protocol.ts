@@ -27,6 +27,8 @@ export interface Conversation {
   opening?(): readonly Line[];
   /** Instead of `start()`, when that has been said. */
   opened?(): Step;
+  /** There is no need, or no way, to say what it has last wanted to: it is over. */
+  forgo?(): void;
   /** `ended` is true once the final dot, or the last chunk, has been written. */
   reply(reply: Reply, ended: boolean): Step;
   /** The connection ended, or the peer spoke out of turn: there will be no other call. */

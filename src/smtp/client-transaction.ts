@@ -123,6 +123,10 @@ export class Transaction implements Conversation {
     }
   }
 
+  forgo(): void {
+    this.#receipt = this.#refusal;
+  }
+
   lost(trouble: Trouble, ended: boolean): void {
     const { reply } = trouble;
     if (this.#refusal !== null) {
@@ -219,8 +223,12 @@ export class Transaction implements Conversation {
     return this.#reset();
   }
 
-  /** Content without recipients is not sent, not even the dot at its end: somebody might take it for a message. */
+  /**
+   * A host may ask for content without recipients (RFC 2920 3.1). It is not sent, not even the dot at its end:
+   * somebody might take it for a message. It is our end of the connection then, and none of the host's.
+   */
   #afterVainData(refusal: Refused, reply: Reply): Step {
+    if (reply.code === 354) return this.#finish(refusal, true);
     if (!isRefusal(reply)) return this.#finish({ ...refusal, ended: true }, true);
     return refusal.step === "mail" && this.#accepted === 0
       ? this.#finish(refusal, false)

@@ -4,8 +4,15 @@
  * already (RFC 2920 3.1).
  */
 import type { Journal, Peer } from "../core/events.ts";
+import type { Reply } from "../core/reply.ts";
 import type { Content } from "../core/store.ts";
-import { type Conversation, connectionTrouble, type Line, type Step } from "./client-protocol.ts";
+import {
+  type Conversation,
+  connectionTrouble,
+  isCompletion,
+  type Line,
+  type Step,
+} from "./client-protocol.ts";
 import type { Upload } from "./client-upload.ts";
 
 export interface DialogueTerms {
@@ -40,6 +47,13 @@ export interface Job {
   readonly failed: (error: unknown) => void;
 }
 
+/**
+ * What becomes of the present conversation with a reply that has come while others are to be passed over. "none": none
+ * are. "wait": there are more. "forgo": it is over, and the reply is the next one's. "close": it is over, and so is
+ * the connection, which is of no use. "lose": the peer has said goodbye. A step: all have come.
+ */
+export type Passed = "none" | "wait" | "forgo" | "close" | "lose" | Step;
+
 /** Content and commands up to this size go out together: the kernel takes as much at once. */
 const TOGETHER_BYTES = 16_384;
 
@@ -47,8 +61,13 @@ export class Turns {
   #waiting: Job[] = [];
   /** Replies that are due to what the next one has said already. */
   #said = 0;
-  /** Replies that are to be passed over before that is said. */
-  #passing: { left: number; readonly before: Step } | null = null;
+  /** Replies that are to be passed over before that is said, and who has said what they answer. */
+  #passing: {
+    left: number;
+    readonly all: number;
+    readonly by: Job | undefined;
+    readonly before: Step;
+  } | null = null;
 
   wait(job: Job): void {
     this.#waiting.push(job);
@@ -80,16 +99,26 @@ export class Turns {
 
   /** The present conversation has more to say: what the next one has said is answered before, and was said in vain. */
   passOver(before: Step): void {
-    this.#passing = { left: this.#said, before };
+    this.#passing = { left: this.#said, all: this.#said, by: this.#waiting[0], before };
     this.#said = 0;
   }
 
-  /** One of those replies has come. "none" when it is another one; the step that comes after the last; null after the others. */
-  passed(): Step | "none" | null {
+  passed(reply: Reply): Passed {
     const passing = this.#passing;
     if (passing === null) return "none";
+    if (reply.code === 421) return "lose";
+    // Whatever is said now would be taken for content.
+    if (reply.code === 354) return "close";
+    // Withdrawn, it is not the next one any more, even if it waits again.
+    const isNext = passing.by !== undefined && this.#waiting[0] === passing.by;
+    // With the next one's MAIL the host has let go of what it has refused (RFC 5321 4.1.1.2).
+    if (isNext && passing.left === passing.all && isCompletion(reply)) {
+      this.#passing = null;
+      this.#said = passing.all;
+      return "forgo";
+    }
     passing.left -= 1;
-    if (passing.left > 0) return null;
+    if (passing.left > 0) return "wait";
     this.#passing = null;
     return passing.before;
   }

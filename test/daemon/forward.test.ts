@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, renameSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { freePort, openCatcher } from "../support/catcher.ts";
@@ -87,6 +87,26 @@ test("what the smarthost refuses becomes .bad with the reason, and the rest goes
   assert.equal((await asClient(again.address, spool)).code, 0);
   assert.deepEqual(again.messages[0]?.to, ["ok@x.test", "refused@x.test"]);
 });
+
+for (const extension of ["PIPELINING", "HELP"]) {
+  test(`content that is refused ends neither the session nor the run, with ${extension}`, async () => {
+    const smarthost = await openCatcher({
+      extension,
+      dot: ({ content }) => (content.includes("spam") ? "554 no spam" : undefined),
+    });
+    const spool = temporarySpool();
+    for (let n = 1; n <= 9; n++) {
+      putMessage(spool, `emailrelay.1.1.${n}`, n % 3 === 0 ? { content: "spam\r\n" } : {});
+    }
+    const { code, stderr } = await asClient(smarthost.address, spool, "--forward-parallel=1");
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /error/);
+    assert.equal(smarthost.messages.length, 6);
+    assert.equal(smarthost.commands.filter((line) => line.startsWith("EHLO")).length, 1);
+    const left = readdirSync(spool).filter((name) => name.endsWith(".envelope.bad"));
+    assert.equal(left.length, 3);
+  });
+}
 
 test("--forward-to-some delivers to those accepted and keeps only the refused", async () => {
   const smarthost = await openCatcher({

@@ -5,6 +5,14 @@ import { testClient } from "../support/client-under-test.ts";
 import { again, config, give, opening, pair, ready } from "../support/pipelining.ts";
 import { type PeerScript, SmtpPeer } from "../support/smtp-peer.ts";
 
+function gate() {
+  let open: () => void = () => undefined;
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, passed };
+}
+
 /** What becomes of "a", "b" and "c", when the others are handed over while "a" is on its way. */
 async function sentThree(script: PeerScript) {
   await using peer = await SmtpPeer.listen(script);
@@ -58,6 +66,48 @@ test("with two behind it, content that is refused keeps DATA of neither the seco
   assert.equal(c?.kind === "refused" && c.step, "rcpt");
   assert.equal(connections, 1);
 });
+
+for (const [name, after] of [
+  ["another", "c"],
+  ["the same", "b"],
+] as const) {
+  test(`what a withdrawn message has said behind refused content is not ${name} message's when that comes`, async () => {
+    const [refused, handed] = [gate(), gate()];
+    await using peer = await SmtpPeer.listen(async (one, index) => {
+      if (index > 0) {
+        await one.greet("PIPELINING");
+        await one.message();
+        return one.say("250 there");
+      }
+      await pair(one);
+      one.say("554 no");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      refused.open();
+      await handed.passed;
+      for (const reply of ["250 from", "250 to", "354 go"]) {
+        one.say(reply);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      await one.gone();
+      assert.equal(one.rest, "");
+    });
+    await using client = testClient({ config });
+    const { transport } = client;
+    await ready(transport, peer);
+    await give(transport, "one");
+    const [a, b] = [give(transport, "a"), give(transport, "b")];
+    await refused.passed;
+    transport.withdraw();
+    assert.equal(await b, null);
+    const next = give(transport, after);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    handed.open();
+    assert.equal((await a)?.kind, "refused");
+    const receipt = await next;
+    assert.equal(receipt?.kind === "accepted" && receipt.reply.text, "there");
+    await peer.done();
+  });
+}
 
 test("a connection that is lost with two behind costs neither of them anything", async () => {
   const { a, b, c, connections } = await sentThree(async (peer, index) => {

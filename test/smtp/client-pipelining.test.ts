@@ -16,7 +16,7 @@ import {
   sent,
   signal,
 } from "../support/pipelining.ts";
-import { SmtpPeer } from "../support/smtp-peer.ts";
+import { type PeerConnection, SmtpPeer } from "../support/smtp-peer.ts";
 
 test("the commands of the next message come with the content of the one before", async () => {
   const { a, b, connections } = await sent(async (peer) => {
@@ -85,19 +85,45 @@ test("a host that asks for content though it has refused the only recipient gets
     assert.equal(peer.rest, "");
   });
   assert.equal(a?.kind, "accepted");
-  assert.equal(b?.kind === "refused" && b.reply.text, "nobody");
+  assert.ok(b?.kind === "refused" && b.reply.text === "nobody" && !b.ended);
 });
 
-test("a host that asks for the next content after it has refused one does not get it there", async () => {
+for (const [how, say] of [
+  ["in one piece", (peer: PeerConnection) => peer.say("554 no", "250 from", "250 to", "354 go")],
+  [
+    "one by one",
+    async (peer: PeerConnection) => {
+      for (const reply of ["554 no", "250 from", "250 to", "354 go"]) {
+        peer.say(reply);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    },
+  ],
+] as const) {
+  test(`a host that has refused content and takes the next message's MAIL goes on with that: ${how}`, async () => {
+    const { a, b, connections } = await sent(async (peer) => {
+      await pair(peer);
+      await say(peer);
+      assert.equal(await peer.content(), "Subject: b\r\n");
+      peer.say("250 b");
+      await peer.expect("QUIT");
+    });
+    assert.ok(a?.kind === "refused" && a.reply.text === "no" && !a.ended);
+    assert.equal(b?.kind, "accepted");
+    assert.equal(connections, 1);
+  });
+}
+
+test("a host that keeps a message whose content it has refused, and asks for more, does not get the next one there", async () => {
   const { a, b, connections } = await sent(
     secondTakesB(async (peer) => {
       await pair(peer);
-      peer.say("554 no", "250 from", "250 to", "354 go");
+      peer.say("554 no", "503 nested", "250 to", "354 go");
       await peer.gone();
       assert.equal(peer.rest, "");
     }),
   );
-  assert.equal(a?.kind === "refused" && a.reply.text, "no");
+  assert.ok(a?.kind === "refused" && a.reply.text === "no" && !a.ended);
   assert.equal(b?.kind, "accepted");
   assert.equal(connections, 2);
 });

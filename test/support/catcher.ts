@@ -15,6 +15,8 @@ export interface CatcherReplies {
   readonly mail?: (line: string) => string | undefined;
   readonly rcpt?: (line: string) => string | undefined;
   readonly data?: string;
+  /** Offered besides 8BITMIME. */
+  readonly extension?: string;
   readonly dot?: (caught: Caught) => string | undefined;
   /** The answer to the end of the data comes after this. */
   readonly waits?: (caught: Caught) => Promise<void>;
@@ -126,7 +128,11 @@ function talk(
     commands.push(line);
     const address = /<(.*)>/.exec(line)?.[1] ?? "";
     const verb = line.slice(0, 4).toUpperCase();
-    if (verb === "EHLO") return say("250-catcher\r\n250 8BITMIME");
+    if (verb === "EHLO") {
+      return say(
+        ["250-catcher", `250-${replies.extension ?? "HELP"}`, "250 8BITMIME"].join("\r\n"),
+      );
+    }
     if (verb === "QUIT") return void socket.end("221 bye\r\n");
     if (verb === "RSET") to = [];
     if (verb === "MAIL") {
