@@ -32,8 +32,11 @@ set --
 for mailbox in "$spool"/*/; do
   # No directory: the pattern itself.
   if [ ! -d "$mailbox" ] || [ -L "${mailbox%/}" ]; then continue; fi
-  set -- "$@" "$mailbox"
-  copy "$mailbox" 2>/dev/null && continue
+  # Never over another message of this id.
+  if [ ! -e "$mailbox$id.content" ] && [ ! -e "$mailbox$id.envelope" ]; then
+    set -- "$@" "$mailbox"
+    copy "$mailbox" 2>/dev/null && continue
+  fi
   for taken in "$@"; do
     rm -f "$taken$id.envelope" "$taken$id.envelope.new" "$taken$id.content"
   done

@@ -20,7 +20,7 @@ export interface PathRules {
   readonly alabels: boolean;
 }
 
-const BAD_CHARACTER = "invalid character in mailbox name";
+export const BAD_CHARACTER = "invalid character in mailbox name";
 
 /**
  * Reads what stands after the colon. Blanks at the ends of an address are refused: an envelope file does not

@@ -7,13 +7,14 @@ import { type Envelope, emptyEnvelope } from "../core/envelope.ts";
 import type { Journal, Peer } from "../core/events.ts";
 import type { RecipientQuery, Verification } from "../core/verifier.ts";
 import { encodeXtext } from "../core/xtext.ts";
+import { fitsPath, isNamable } from "./client-path.ts";
 import {
   afterWord,
   type MailParameters,
   parseMailParameters,
   parseRcptParameters,
 } from "./command.ts";
-import { hasControls, isInternational, type Path, parsePath } from "./mailbox.ts";
+import { BAD_CHARACTER, hasControls, isInternational, type Path, parsePath } from "./mailbox.ts";
 import { RecipientList } from "./recipient-list.ts";
 import type { ServerAuth } from "./server-auth.ts";
 import { NO_ROOM, reply, replyText, type ServerStep, TOO_BIG } from "./server-reply.ts";
@@ -94,12 +95,13 @@ export class ServerTransaction {
     const { config, journal, hasRoom } = this.#rules;
     const path = this.#path(argument, "FROM");
     if (path.kind === "bad") return `553 mailbox name not allowed: ${path.why}`;
+    if (!fitsPath(path.address)) return `553 mailbox name not allowed: ${BAD_CHARACTER}`;
     const parameters = parseMailParameters(path.rest, config);
     if (typeof parameters === "string") return parameters;
     const { size, smtputf8 } = parameters;
     if (config.maxSizeBytes > 0 && size !== null && size > config.maxSizeBytes) return TOO_BIG;
     if (config.smtp.smtputf8strict && !smtputf8 && isInternational(path.raw)) {
-      return "553 mailbox name not allowed: invalid character in mailbox name";
+      return `553 mailbox name not allowed: ${BAD_CHARACTER}`;
     }
     if (path.raw === "") {
       const text = "empty MAIL-FROM return path";
@@ -122,7 +124,7 @@ export class ServerTransaction {
     if (typeof dsn === "string") return reply(dsn);
     const smtputf8 = this.#parameters?.smtputf8 === true;
     if (config.smtp.smtputf8strict && !smtputf8 && isInternational(path.raw)) {
-      return reply("550 invalid character in mailbox name");
+      return reply(`550 ${BAD_CHARACTER}`);
     }
     if (!this.#recipients.hasRoom(path.address, dsn)) {
       return reply("452 4.5.3 too many recipients");
@@ -148,6 +150,11 @@ export class ServerTransaction {
     }
     if (question.command === "VRFY") return reply(vrfyReply(question.raw, answer));
     if (answer.kind === "refuse") return reply(this.#refused(question, answer));
+    // What we could not name to a smarthost ourselves is not accepted: nobody would get it, and with --forward-to-all
+    // nobody else.
+    if (answer.kind === "remote" && !isNamable(answer.address)) {
+      return reply(this.#refused(question, UNNAMABLE));
+    }
     return reply(this.#accepted(question, answer));
   }
 
@@ -236,6 +243,12 @@ export class ServerTransaction {
     return `250 recipient <${raw}> OK`;
   }
 }
+
+const UNNAMABLE = {
+  kind: "refuse",
+  reply: { code: 550, text: BAD_CHARACTER },
+  reason: "it could not be named to a smarthost",
+} as const;
 
 function vrfyReply(raw: string, answer: Exclude<Verification, { kind: "abort" }>): string {
   switch (answer.kind) {

@@ -41,10 +41,10 @@ function understand(line: string): Verification {
   const fields = line.split("|").length;
   switch (kind) {
     case "0":
-      if (fields < 3 || first === "") return MALFORMED;
+      if (fields < 3 || !isName(first)) return MALFORMED;
       return { kind: "local", mailbox: first, description: [second, ...more].join("|") };
     case "1":
-      return fields === 2 && first !== "" ? { kind: "remote", address: first } : MALFORMED;
+      return fields === 2 && isName(first) ? { kind: "remote", address: first } : MALFORMED;
     case "2":
       return refuse(550, first, second);
     case "3":
@@ -55,6 +55,9 @@ function understand(line: string): Verification {
       return MALFORMED;
   }
 }
+
+/** What is no UTF-8 has become U+FFFD, and two names one. */
+const isName = (field: string): boolean => field !== "" && !field.includes("\ufffd");
 
 function refuse(code: number, text: string, reason: string): Verification {
   return { kind: "refuse", reply: { code, text: text || "mailbox unavailable" }, reason };

@@ -47,13 +47,20 @@ function judge({ exitCode, killedBy }: ProgramEnd, lines: readonly string[]): Ve
   if (exitCode === 100) return { kind: "abort" };
   if (exitCode === 127) return refuse(550, "error", first);
   if ((exitCode === 0 || exitCode === 1) && second !== "") {
-    if (/\p{Cc}/u.test(second)) return refuse(550, UNAVAILABLE, "control character in the answer");
+    const why = unfit(second);
+    if (why !== null) return refuse(550, UNAVAILABLE, why);
     return exitCode === 0
       ? { kind: "local", mailbox: second, description: first }
       : { kind: "remote", address: second };
   }
   const code = exitCode === 3 ? 450 : 550;
   return refuse(code, first || UNAVAILABLE, second || `exit code ${exitCode}`);
+}
+
+/** Why it cannot be a name in an envelope, if so. What is no UTF-8 has become U+FFFD, and two names one. */
+function unfit(name: string): string | null {
+  if (/\p{Cc}/u.test(name)) return "control character in the answer";
+  return name.includes("\ufffd") ? "the answer is not UTF-8" : null;
 }
 
 const UNAVAILABLE = "mailbox unavailable";

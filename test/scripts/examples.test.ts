@@ -198,22 +198,32 @@ test("relayd-multicast.sh gives no mailbox anything when one cannot have it", as
   await using stage = await filterStage("Subject: s\r\n\r\n");
   const id = "emailrelay.1.1700000000.1";
   await mkdir(join(stage.spool, "alice"));
-  // Where the content should go there is a directory with something in it.
-  await mkdir(join(stage.spool, `bob/${id}.content`, id, `${id}.content`), { recursive: true });
-  await mkdir(join(stage.spool, `bob/${id}.envelope.new`, `${id}.envelope.new`), {
+  // Where the envelope should go there is a directory with something in it.
+  await mkdir(join(stage.spool, `bob/${id}.envelope.new`, `${id}.envelope.new`, "x"), {
     recursive: true,
   });
-  await mkdir(join(stage.spool, `bob/${id}.envelope.new`, `${id}.envelope.new`, "x"));
   const done = await stage.filter(example("relayd-multicast.sh"));
   assert.equal(done.status, 1);
   assert.equal(done.stdout, "<<451 cannot copy the message now>>\n<<cannot copy into bob>>\n");
   const files = await stage.files();
   assert.deepEqual(
-    files.filter((name) => name.startsWith("alice/")),
+    files.filter((name) => name.startsWith("alice/") || name === `bob/${id}.content`),
     [],
   );
   assert.ok(files.includes(`${id}.content`) && files.includes(`${id}.envelope.new`));
 });
+
+for (const kind of ["content", "envelope"]) {
+  test(`relayd-multicast.sh does not replace the ${kind} of another message of that id`, async () => {
+    await using stage = await filterStage("Subject: s\r\n\r\n");
+    const old = join(stage.spool, "bob", `emailrelay.1.1700000000.1.${kind}`);
+    await mkdir(join(stage.spool, "bob"));
+    await writeFile(old, "old");
+    const done = await stage.filter(example("relayd-multicast.sh"));
+    assert.equal(done.status, 1);
+    assert.equal(await readFile(old, "latin1"), "old");
+  });
+}
 
 async function submitted(args: readonly string[], input: string) {
   const tree = await tempTree();

@@ -30,7 +30,7 @@ const refused = (code: number, text: string, reason = ""): Verification => ({
 });
 
 /** What the verifier makes of this answer. */
-async function resultOf(answer: string): Promise<Verification> {
+async function resultOf(answer: string | Buffer): Promise<Verification> {
   await using peer = await LinePeer.listen(async (connection) => {
     await connection.line();
     connection.say(answer);
@@ -104,6 +104,12 @@ test("networkVerifier() lets no control character into an envelope", async () =>
   const malformed = refused(550, "rejected", "malformed answer from the address verifier");
   assert.deepEqual(await resultOf("1|a@b\rX-MailRelay-End: 1\n"), malformed);
   assert.deepEqual(await resultOf("0|m\u0000box|x\n"), malformed);
+});
+
+test("networkVerifier() takes no name that is not UTF-8: two of them would be one", async () => {
+  const malformed = refused(550, "rejected", "malformed answer from the address verifier");
+  assert.deepEqual(await resultOf(Buffer.from("1|m\xe9@x\n", "latin1")), malformed);
+  assert.deepEqual(await resultOf(Buffer.from("0|m\xe9|x\n", "latin1")), malformed);
 });
 
 test("networkVerifier() does not ask what a client could forge fields with", async () => {

@@ -92,6 +92,12 @@ test("programVerifier() lets no control character into an envelope", async () =>
   assert.deepEqual(answer, refusal(550, "mailbox unavailable", "control character in the answer"));
 });
 
+test("programVerifier() takes no name that is not UTF-8: two of them would be one", async () => {
+  const refused = refusal(550, "mailbox unavailable", "the answer is not UTF-8");
+  assert.deepEqual(await verified(["printf 'Joe\\nm\\351\\n'", "exit 0"]), refused);
+  assert.deepEqual(await verified(["printf '\\nm\\351@x\\n'", "exit 1"]), refused);
+});
+
 test("programVerifier() answers 450 timeout for a program that hangs", async () => {
   const answer = await verified(["trap '' TERM", "sleep 1000"], 300);
   assert.deepEqual(answer, refusal(450, "timeout", ""));
