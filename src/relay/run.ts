@@ -43,8 +43,7 @@ export class Run {
   readonly #roll: Roll;
   readonly #dead: DeadEnds;
   readonly #tally = new Tally();
-  /** What this pass looks at. */
-  /** Messages that it has still to look at. */
+  /** Messages that this pass has still to look at. */
   #backlog = 0;
   #ended = false;
   /** The last one that a message was given to. */

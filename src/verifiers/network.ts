@@ -3,6 +3,7 @@ import type { RecipientQuery, SessionVerifier, Verification } from "../core/veri
 import { LineClient } from "../io/line-client.ts";
 import { serviceEndpoint } from "../io/service-address.ts";
 import type { VerifierTerms } from "./item.ts";
+import { unfit } from "./unfit.ts";
 
 /** Throws CONFIG_INVALID. The connection is made for the first recipient and kept until it is disposed of. */
 export function networkVerifier(address: string, terms: VerifierTerms): SessionVerifier {
@@ -56,8 +57,7 @@ function understand(line: string): Verification {
   }
 }
 
-/** What is no UTF-8 has become U+FFFD, and two names one. */
-const isName = (field: string): boolean => field !== "" && !field.includes("\ufffd");
+const isName = (field: string): boolean => field !== "" && unfit(field) === null;
 
 function refuse(code: number, text: string, reason: string): Verification {
   return { kind: "refuse", reply: { code, text: text || "mailbox unavailable" }, reason };

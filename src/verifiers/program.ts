@@ -3,6 +3,7 @@ import { RelayError } from "../core/errors.ts";
 import type { RecipientQuery, SessionVerifier, Verification } from "../core/verifier.ts";
 import { isShortage, type ProgramEnd, runProgram } from "../io/program.ts";
 import type { VerifierTerms } from "./item.ts";
+import { unfit } from "./unfit.ts";
 
 /** `path` is absolute. */
 export function programVerifier(path: string, terms: VerifierTerms): SessionVerifier {
@@ -55,12 +56,6 @@ function judge({ exitCode, killedBy }: ProgramEnd, lines: readonly string[]): Ve
   }
   const code = exitCode === 3 ? 450 : 550;
   return refuse(code, first || UNAVAILABLE, second || `exit code ${exitCode}`);
-}
-
-/** Why it cannot be a name in an envelope, if so. What is no UTF-8 has become U+FFFD, and two names one. */
-function unfit(name: string): string | null {
-  if (/\p{Cc}/u.test(name)) return "control character in the answer";
-  return name.includes("\ufffd") ? "the answer is not UTF-8" : null;
 }
 
 const UNAVAILABLE = "mailbox unavailable";

@@ -2,16 +2,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testClient } from "../support/client-under-test.ts";
-import { again, config, give, opening, pair, ready } from "../support/pipelining.ts";
+import {
+  again,
+  config,
+  gate,
+  give,
+  opening,
+  pair,
+  ready,
+  takenBack,
+} from "../support/pipelining.ts";
 import { type PeerScript, SmtpPeer } from "../support/smtp-peer.ts";
-
-function gate() {
-  let open: () => void = () => undefined;
-  const passed = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { open, passed };
-}
 
 /** What becomes of "a", "b" and "c", when the others are handed over while "a" is on its way. */
 async function sentThree(script: PeerScript) {
@@ -93,12 +94,7 @@ for (const [name, after] of [
     });
     await using client = testClient({ config });
     const { transport } = client;
-    await ready(transport, peer);
-    await give(transport, "one");
-    const [a, b] = [give(transport, "a"), give(transport, "b")];
-    await refused.passed;
-    transport.withdraw();
-    assert.equal(await b, null);
+    const { a } = await takenBack(transport, peer, refused.passed);
     const next = give(transport, after);
     await new Promise((resolve) => setTimeout(resolve, 20));
     handed.open();

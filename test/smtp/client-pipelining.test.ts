@@ -6,6 +6,7 @@ import { contentOf, testClient } from "../support/client-under-test.ts";
 import {
   config,
   first,
+  gate,
   give,
   hasty,
   opening,
@@ -15,6 +16,7 @@ import {
   secondTakesB,
   sent,
   signal,
+  takenBack,
 } from "../support/pipelining.ts";
 import { type PeerConnection, SmtpPeer } from "../support/smtp-peer.ts";
 
@@ -190,18 +192,11 @@ test("answers that come before the content has been answered are not taken for o
 });
 
 test("a message that waits behind a slow one is given back, and nothing of it is left", async () => {
-  let answer: () => void = () => undefined;
-  const wanted = new Promise<void>((resolve) => {
-    answer = resolve;
-  });
-  let begun: () => void = () => undefined;
-  const said = new Promise<void>((resolve) => {
-    begun = resolve;
-  });
+  const [said, wanted] = [gate(), gate()];
   await using peer = await SmtpPeer.listen(async (one) => {
     await pair(one);
-    begun();
-    await wanted;
+    said.open();
+    await wanted.passed;
     one.say("250 a", "250 from", "250 to", "354 go");
     // Its commands were said: nothing else may come after them.
     await one.gone();
@@ -209,14 +204,8 @@ test("a message that waits behind a slow one is given back, and nothing of it is
   });
   await using client = testClient({ config });
   const { transport } = client;
-  await ready(transport, peer);
-  await give(transport, "one");
-  const a = give(transport, "a");
-  const b = give(transport, "b");
-  await said;
-  transport.withdraw();
-  assert.equal(await b, null);
-  answer();
+  const { a } = await takenBack(transport, peer, said.passed);
+  wanted.open();
   assert.equal((await a)?.kind, "accepted");
   await peer.done();
   assert.equal(transport.overlaps, false);

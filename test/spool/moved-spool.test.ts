@@ -11,28 +11,23 @@ import { storeMessage } from "../support/messages.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
 
 /** Takes the directory away; disposed, it is back, in the place of any other. */
-function away(spool: TempSpool): Disposable {
+function away(spool: TempSpool, back = renameSync): Disposable {
   const elsewhere = `${spool.directory}.away`;
   renameSync(spool.directory, elsewhere);
   return {
     [Symbol.dispose]: () => {
       rmSync(spool.directory, { recursive: true, force: true });
-      renameSync(elsewhere, spool.directory);
+      back(elsewhere, spool.directory);
     },
   };
 }
 
-/** Takes the directory away; disposed, a copy of it is there: other inodes, with the same names and times. */
+/** Disposed, a copy of it is there: other inodes, with the same names and times. */
 function awayToCopy(spool: TempSpool): Disposable {
-  const elsewhere = `${spool.directory}.away`;
-  renameSync(spool.directory, elsewhere);
-  return {
-    [Symbol.dispose]: () => {
-      rmSync(spool.directory, { recursive: true, force: true });
-      cpSync(elsewhere, spool.directory, { recursive: true, preserveTimestamps: true });
-      rmSync(elsewhere, { recursive: true });
-    },
-  };
+  return away(spool, (from, to) => {
+    cpSync(String(from), String(to), { recursive: true, preserveTimestamps: true });
+    rmSync(from, { recursive: true });
+  });
 }
 
 async function leased(store: FileStore) {

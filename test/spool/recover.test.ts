@@ -1,10 +1,7 @@
 /** Recovery beside living and dead processes, of this machine and of others. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { systemClock } from "../../src/io/clock.ts";
 import { nodeDisk } from "../../src/io/node-disk.ts";
@@ -12,10 +9,9 @@ import { encodeEnvelope } from "../../src/spool/envelope-format.ts";
 import { GivenUp } from "../../src/spool/given-up.ts";
 import { noOtherHolders } from "../../src/spool/holders.ts";
 import { SpoolPlace } from "../../src/spool/place.ts";
-import { type ProcessTable, systemProcesses } from "../../src/spool/process-table.ts";
+import { systemProcesses } from "../../src/spool/process-table.ts";
 import { recover } from "../../src/spool/recover.ts";
 import { anEnvelope, storeMessage } from "../support/messages.ts";
-import type { Part } from "../support/store-program.ts";
 import { type TempSpool, tempSpool } from "../support/temp-spool.ts";
 
 const HERE = systemProcesses().home;
@@ -287,34 +283,6 @@ test("a holder whose lease was taken before its clock went back is not taken for
   assert.deepEqual(await second.ready(), []);
 });
 
-test("a process killed between lease and release leaves nothing stranded", async (t) => {
-  await using spool = await tempSpool();
-  const child = startHolder(spool);
-  t.after(() => child.kill("SIGKILL"));
-  const [line] = (await once(
-    createInterface({ input: child.stdout ?? assert.fail() }),
-    "line",
-  )) as [string];
-  const [held, draft] = line.split(" ");
-  const beside = await spool.open();
-  assert.deepEqual(await beside.recover(), []);
-  assert.deepEqual(await beside.ready(), []);
-  assert.ok(spool.names().includes(`${draft}.content`));
-  child.kill("SIGKILL");
-  await once(child, "exit");
-  await beside.recover();
-  assert.deepEqual(await beside.ready(), [held]);
-  assert.deepEqual(spool.names(), [`${held}.content`, `${held}.envelope`]);
-});
-
-function startHolder(spool: TempSpool): ChildProcess {
-  const program = join(import.meta.dirname, "../support/store-program.js");
-  const part: Part = "hold";
-  return spawn(process.execPath, [program, part, spool.directory], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-}
-
 test("two processes that lease from one spool never hold the same message", async () => {
   await using spool = await tempSpool();
   const first = await spool.open();
@@ -325,20 +293,6 @@ test("two processes that lease from one spool never hold the same message", asyn
   assert.equal(leases.filter((lease) => lease !== null).length, 1);
   for (const lease of leases) await lease?.[Symbol.asyncDispose]();
   assert.deepEqual(await second.ready(), [stored]);
-});
-
-test("a killed process that nobody has waited for yet counts as dead", async () => {
-  // A shell that does not wait for its child, which is a zombie as long as the shell lives.
-  const shell = spawn("sh", ["-c", "sh -c 'echo $$; exit' & exec sleep 60"], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const [line] = (await once(createInterface({ input: shell.stdout }), "line")) as [string];
-  const processes: ProcessTable = systemProcesses();
-  for (let turn = 0; turn < 1000 && processes.startOf(Number(line)) !== null; turn++) {
-    await aTickLater();
-  }
-  assert.equal(processes.startOf(Number(line)), null);
-  shell.kill();
 });
 
 test("a spool where .relayd cannot be made still works, with a warning", async () => {

@@ -28,6 +28,25 @@ export async function give(
   return await transport.send(envelope, contentOf(`Subject: ${name}\r\n`), signal);
 }
 
+export function gate() {
+  let open: () => void = () => undefined;
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, passed };
+}
+
+/** Hands over "a" and "b", and takes "b" back when its commands have been said. `a`: what becomes of that. */
+export async function takenBack(transport: Transport, peer: SmtpPeer, said: Promise<void>) {
+  await ready(transport, peer);
+  await give(transport, "one");
+  const [a, b] = [give(transport, "a"), give(transport, "b")];
+  await said;
+  transport.withdraw();
+  assert.equal(await b, null);
+  return { a };
+}
+
 /** The first message shows that the smarthost takes a group of commands. */
 export async function first(peer: PeerConnection): Promise<void> {
   await peer.greet("PIPELINING");
