@@ -47,7 +47,6 @@ const ROUND_MS = 15_000;
 const FAR_MESSAGES = 20;
 const COMPILED: ReadonlySet<string> = new Set(["postfix", "emailrelay"]);
 const COMPILED_WARM_UP = 200;
-const WARM_UP = 5000;
 /** Of messages of 1 MB, which stay on the disk where only intake is measured. */
 const LARGE_WARM_UP = 600;
 const LARGE_BYTES = 1024 ** 2;
@@ -57,6 +56,8 @@ export interface Terms {
   /** On the measured disk. */
   readonly directory: string;
   readonly rounds: number;
+  /** Messages of a kilobyte or ten that relayd takes before the first round, where rounds are long enough. */
+  readonly warmUp: number;
 }
 
 /** The raw limits first, then every program; `rounds` after a warm-up, in which they take turns. */
@@ -93,7 +94,7 @@ async function inTurns(
   const { scenario, terms, signal } = given;
   const taking = all.map((runner) => ({ runner, samples: [] as Sample[], most: 0 }));
   for (const one of taking) {
-    const messages = warmUpOf(one.runner.name, scenario);
+    const messages = warmUpOf(one.runner.name, scenario, terms);
     const { tookMs } = await one.runner.round({ ...scenario, messages }, signal);
     one.most = Math.max(50, Math.floor((messages / tookMs) * ROUND_MS));
   }
@@ -108,10 +109,11 @@ async function inTurns(
 }
 
 /** Enough for relayd's code to be compiled, whatever the size of a round; the others were compiled before. */
-function warmUpOf(name: string, { messages, bytes, distanceMs }: Scenario): number {
+function warmUpOf(name: string, scenario: Scenario, { warmUp }: Terms): number {
+  const { messages, bytes, distanceMs } = scenario;
   if (COMPILED.has(name)) return Math.min(COMPILED_WARM_UP, Math.ceil(messages / 2));
   if (bytes >= LARGE_BYTES && messages > 100) return LARGE_WARM_UP;
-  return messages <= 500 || distanceMs > 0 ? Math.ceil(messages / 2) : WARM_UP;
+  return messages <= 500 || distanceMs > 0 ? Math.ceil(messages / 2) : warmUp;
 }
 
 function figuresOf(samples: readonly Sample[]): Figures {

@@ -24,6 +24,9 @@ import { measure } from "./scenarios.ts";
 
 const MINUTE_MS = 60_000;
 const QUICK_BYTES = 1.5 * 1024 ** 3;
+/** Until relayd's rate no longer rises; a quick run has no time for that. */
+const WARM_UP = 15_000;
+const QUICK_WARM_UP = 5000;
 
 interface Job {
   readonly name: string;
@@ -96,7 +99,10 @@ function jobOf(scenario: Scenario): Job {
     mostMs: (quick ? 1 : 4) * MINUTE_MS,
     async run(directory, signal) {
       const programs = programsFor(scenario);
-      const terms = { programs, directory, rounds: Math.min(rounds, scenario.rounds) };
+      const terms = {
+        ...{ programs, directory, rounds: Math.min(rounds, scenario.rounds) },
+        warmUp: quick ? QUICK_WARM_UP : WARM_UP,
+      };
       const measured = await measure(scenario, terms, signal);
       say(tableOf(scenario, measured));
       const goals = reachedOf(scenario.goals, measured);
