@@ -7,6 +7,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  fdatasyncSync,
   fstatSync,
   ftruncateSync,
   futimesSync,
@@ -213,6 +214,7 @@ class HolderFiles implements Holders {
   #overwrite(fd: number, text: string): void {
     try {
       if (writeSync(fd, text, 0) < text.length) throw new Error("no more room");
+      if (this.#written !== text) syncQuietly(fd);
       this.#written = text;
     } catch (error) {
       // The old one would say that we lease nothing: without any we count as leasing everything.
@@ -318,5 +320,17 @@ function likeSpool(spool: string, path: string, mode: number): void {
     chmodSync(path, mode | (statSync(path).mode & 0o2000));
   } catch {
     // A file system without modes.
+  }
+}
+
+/**
+ * Before the first lock: a power cut may leave the name without the record, which would be believed to be alive as
+ * long as its heartbeat is fresh. Where it cannot be synced that is all that happens.
+ */
+function syncQuietly(fd: number): void {
+  try {
+    fdatasyncSync(fd);
+  } catch {
+    // The locks are put back a minute later.
   }
 }

@@ -1,7 +1,7 @@
 /** What holders know of each other while their files cannot be written or read. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import {
+import fs, {
   chmodSync,
   mkdirSync,
   readdirSync,
@@ -10,8 +10,9 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import type { Clock } from "../../src/core/clock.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import { type Holders, openHolders } from "../../src/spool/holders.ts";
@@ -173,4 +174,47 @@ test("a record that this account may not read is one of a holder, by its heartbe
   } finally {
     process.seteuid?.(0);
   }
+});
+
+/** What `fdatasync` is called for, by the content of the file. */
+function syncsSeen(context: TestContext, error?: Error): readonly string[] {
+  const seen: string[] = [];
+  const { fdatasyncSync } = fs;
+  fs.fdatasyncSync = (fd) => {
+    seen.push(readFileSync(`/proc/self/fd/${fd}`, "utf8"));
+    if (error !== undefined) throw error;
+  };
+  syncBuiltinESMExports();
+  context.after(() => {
+    fs.fdatasyncSync = fdatasyncSync;
+    syncBuiltinESMExports();
+  });
+  return seen;
+}
+
+test("a record is on disk before the first lock, and synced no more", async (context) => {
+  await using spool = await tempSpool();
+  const seen = syncsSeen(context);
+  const { clock, ring } = alarmClock();
+  const own = holdersOf(spool, clock);
+  own.enter();
+  assert.match(seen.at(-1) ?? "", /"leases":null/);
+  own.enter("forwarder");
+  assert.match(seen.at(-1) ?? "", /"leases":\d/);
+  const { length } = seen;
+  own.enter("forwarder");
+  await ring();
+  assert.equal(seen.length, length);
+  await own.leave();
+});
+
+test("a record that cannot be synced counts all the same", async (context) => {
+  await using spool = await tempSpool();
+  const seen = syncsSeen(context, new Error("EIO"));
+  const own = holdersOf(spool);
+  own.enter("forwarder");
+  assert.notEqual(seen.length, 0);
+  const [name = ""] = readdirSync(folder(spool));
+  assert.match(readFileSync(join(folder(spool), name), "utf8"), /"leases":\d/);
+  await own.leave();
 });
