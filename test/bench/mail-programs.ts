@@ -8,8 +8,11 @@ import { freePort } from "../support/catcher.ts";
 import { bin, canConnect, until } from "../support/relayd.ts";
 import { hasPostfix, startPostfix } from "./postfix.ts";
 
-/** "hold": what is taken stays in the queue until `release`. */
-export type Mode = "hold" | "forward";
+/**
+ * "hold": what is taken stays in the queue until `release`. "poll": it is forwarded, also what comes from a client that
+ * stays connected.
+ */
+export type Mode = "hold" | "forward" | "poll";
 
 export interface MailProgram extends AsyncDisposable {
   readonly port: number;
@@ -91,7 +94,8 @@ async function startRelay(
       ...["--no-daemon", "--log", "--no-syslog", `--log-file=${directory}/log`, "--user=root"],
       ...["--domain=bench.test", "--interface=127.0.0.1", `--port=${port}`],
       ...[`--spool-dir=${spool}`, `--admin=${admin}`, `--forward-to=127.0.0.1:${sink}`],
-      ...(mode === "forward" ? ["--forward-on-disconnect"] : []),
+      ...(mode === "hold" ? [] : ["--forward-on-disconnect"]),
+      ...(mode === "poll" ? ["--poll=1"] : []),
     ],
     { stdio: ["ignore", "inherit", "inherit"] },
   );
@@ -108,6 +112,28 @@ async function startRelay(
     release: async () => await tell(admin, "forward"),
     end: async () => await end(child),
     waiting: () => readdirSync(spool).filter((name) => /\.envelope/.test(name)).length,
+    async [Symbol.asyncDispose]() {
+      await end(child);
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Node with relayd's calls and nothing else: bare-node.ts. */
+export async function startBareNode({ directory, sink }: Place): Promise<MailProgram> {
+  const folder = join(directory, "files");
+  mkdirSync(folder);
+  const program = join(import.meta.dirname, "bare-node.js");
+  const child = spawn(process.execPath, [program, folder, String(sink)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [printed] = (await once(child.stdout, "data")) as [Buffer];
+  const nothing = async () => await Promise.resolve();
+  return {
+    port: Number(printed.toString("latin1")),
+    pid: child.pid ?? 0,
+    ...{ hold: nothing, prepareRelease: nothing, release: nothing },
+    waiting: () => readdirSync(folder).length,
     async [Symbol.asyncDispose]() {
       await end(child);
       rmSync(directory, { recursive: true, force: true });

@@ -153,9 +153,9 @@ async function open(
   given: { start: StartProgram; directory: string; scenario: Scenario },
 ): Promise<Runner> {
   const { start, directory, scenario } = given;
-  const { kind, distanceMs, connections, relaydOptions } = scenario;
+  const { kind, distanceMs, connections, relaydOptions, reuse } = scenario;
   const sink = await openSink(distanceMs);
-  const mode = kind === "end to end" ? "forward" : "hold";
+  const mode = kind !== "end to end" ? "hold" : reuse ? "poll" : "forward";
   const place = { directory, sink: sink.port, mode, connections, relaydOptions } as const;
   const program = await start(place);
   return {

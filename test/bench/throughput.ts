@@ -8,7 +8,7 @@ import { arch, cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { BACKLOG, measureBacklog } from "./backlog.ts";
 import { openBenchDisk } from "./bench-disk.ts";
-import { mailPrograms } from "./mail-programs.ts";
+import { mailPrograms, startBareNode } from "./mail-programs.ts";
 import { MEMORY, measureMemory } from "./memory.ts";
 import {
   type Finding,
@@ -111,10 +111,13 @@ function jobOf(scenario: Scenario): Job {
   };
 }
 
-function programsFor({ relaydOptions }: Scenario): ReturnType<typeof mailPrograms> {
+function programsFor({ relaydOptions, kind, bytes }: Scenario): ReturnType<typeof mailPrograms> {
   const all = mailPrograms();
   const { relayd } = all;
-  return relaydOptions.length === 0 || relayd === undefined ? all : { relayd };
+  if (relaydOptions.length > 0 && relayd !== undefined) return { relayd };
+  // Small mail end to end is what Node itself limits.
+  const isLimit = kind === "end to end" && bytes === 1024 && !quick;
+  return isLimit ? { ...all, "Node with the same calls alone": startBareNode } : all;
 }
 
 function listed(
