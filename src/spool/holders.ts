@@ -212,9 +212,11 @@ class HolderFiles implements Holders {
 
   /** In place: at every moment there is a record, the old one if the new one cannot be written. */
   #overwrite(fd: number, text: string): void {
+    // Made anew where another directory has taken the spool's place.
+    const isNew = fstatSync(fd).size === 0 || this.#written !== text;
     try {
       if (writeSync(fd, text, 0) < text.length) throw new Error("no more room");
-      if (this.#written !== text) syncQuietly(fd);
+      if (isNew) syncQuietly(fd);
       this.#written = text;
     } catch (error) {
       // The old one would say that we lease nothing: without any we count as leasing everything.

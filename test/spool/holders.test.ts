@@ -7,6 +7,7 @@ import fs, {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -205,6 +206,19 @@ test("a record is on disk before the first lock, and synced no more", async (con
   own.enter("forwarder");
   await ring();
   assert.equal(seen.length, length);
+  await own.leave();
+});
+
+test("a record that is made anew in another spool is synced there too", async (context) => {
+  await using spool = await tempSpool();
+  const seen = syncsSeen(context);
+  const { clock, ring } = alarmClock();
+  const own = holdersOf(spool, clock);
+  own.enter("forwarder");
+  const { length } = seen;
+  rmSync(join(spool.directory, ".relayd"), { recursive: true });
+  await ring();
+  assert.deepEqual(seen.slice(length), [seen[length - 1]]);
   await own.leave();
 });
 
