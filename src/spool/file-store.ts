@@ -116,7 +116,8 @@ export class FileStore implements Store {
     this.#givenUp = new GivenUp(disk, place, clock);
     const removed = (id: MessageId) => this.#commits?.removed(id);
     this.#delivered = new Delivered({ disk, place, clock, removed });
-    this.#removals = new Removals({ disk, clock, own: this.#commits, warn: tellWarning });
+    const journals = { own: this.#commits, holders: this.#holders };
+    this.#removals = new Removals({ disk, clock, ...journals, warn: tellWarning });
     this.#replay = new Replay({
       ...{ disk, clock, journal, processes: this.#processes, signal: this.#closing.signal },
       onDone: () => this.#queue.hint(),

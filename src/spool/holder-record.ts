@@ -3,9 +3,17 @@ import { closeSync, fstatSync, lstatSync, openSync, readFileSync } from "node:fs
 import { isErrno } from "../core/errors.ts";
 import { READ } from "../io/reading.ts";
 import type { Home } from "./process-table.ts";
+import { type Removing, readMark } from "./removal-mark.ts";
 
 /** `since`, `leases`: as in `Holder`, ms since 1970; `leases` is null until the first one. */
 export type HolderRecord = Home & { readonly since: number; readonly leases: number | null };
+
+/** What a file says. `record`: null where that is none, or cannot be read. */
+export interface HolderSaid {
+  readonly mtimeMs: number;
+  readonly record: HolderRecord | null;
+  readonly removing: Removing | null;
+}
 
 /** For both times, whatever they are. */
 const TIMES_BYTES = 128;
@@ -17,25 +25,23 @@ export function encodeRecord(record: HolderRecord): string {
   return `${JSON.stringify(record).padEnd(bytes)}\n`;
 }
 
-/**
- * null for links, fifos and the like: none of us made them. Its record is null where that is none, or cannot be
- * read. Throws ENOENT ...
- */
-export function readRecord(path: string): { mtimeMs: number; record: HolderRecord | null } | null {
+/** null for links, fifos and the like: none of us made them. Throws ENOENT ... */
+export function readHolder(path: string): HolderSaid | null {
   const facts = lstatSync(path);
   if (!facts.isFile()) return null;
   try {
     const fd = openSync(path, READ);
     try {
       const { mtimeMs } = fstatSync(fd);
-      return { mtimeMs, record: parseRecord(readFileSync(fd, "utf8")) };
+      const [record = "", mark = ""] = readFileSync(fd, "utf8").split("\n");
+      return { mtimeMs, record: parseRecord(record), removing: readMark(mark) };
     } finally {
       closeSync(fd);
     }
   } catch (error) {
     if (isErrno(error, "ENOENT", "ELOOP")) throw error;
     // Another account's, or a fault of the disk: its heartbeat is known all the same.
-    return { mtimeMs: facts.mtimeMs, record: null };
+    return { mtimeMs: facts.mtimeMs, record: null, removing: null };
   }
 }
 

@@ -3,26 +3,25 @@
  * `<pid>.<process start time>`. It tells a lock whose owner is alive from one that a crash left.
  */
 import {
-  chmodSync,
-  chownSync,
   closeSync,
   constants,
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
   futimesSync,
-  mkdirSync,
   openSync,
   readdirSync,
-  statSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno } from "../core/errors.ts";
-import { encodeRecord, readRecord } from "./holder-record.ts";
+import type { MessageId } from "../core/message-id.ts";
+import { likeSpool, makeFolders } from "./holder-folder.ts";
+import { encodeRecord, readHolder } from "./holder-record.ts";
 import type { Home, ProcessTable } from "./process-table.ts";
+import { RemovalMark, type Removing } from "./removal-mark.ts";
 
 /** Another process that leases, or has leased, from this spool. */
 export interface Holder {
@@ -32,6 +31,8 @@ export interface Holder {
   readonly sinceMs: number;
   /** It has taken no lease before this; Infinity while it only receives. */
   readonly leasesSinceMs: number;
+  /** What it was removing, or removed last; null when it has noted none. */
+  readonly removing: Removing | null;
 }
 
 export interface Census {
@@ -47,6 +48,8 @@ export interface Holders {
   /** True about every ten seconds while a dead holder's file is there: it may have left locks. */
   bereaved(): boolean;
   census(): Census;
+  /** Called before a message is removed, its envelope first, that is in no journal of ours. `inode`: of its content. Cheap; tells nobody when it fails. */
+  removing(id: MessageId, inode: number): void;
   /** True when another holder has our process id, or had it: in another container, in this process, or before us. */
   hasNamesake(): boolean;
   /** Removes what a dead holder has left. */
@@ -60,6 +63,7 @@ export const noOtherHolders: Holders = {
   enter: () => undefined,
   bereaved: () => false,
   census: () => ({ ownSinceMs: Number.POSITIVE_INFINITY, live: [], dead: [] }),
+  removing: () => undefined,
   hasNamesake: () => false,
   forget: () => undefined,
   leave: async () => undefined,
@@ -101,6 +105,7 @@ class HolderFiles implements Holders {
   readonly #options: HoldersOptions;
   readonly #folder: string;
   readonly #stop = new AbortController();
+  readonly #mark = new RemovalMark();
   #own: Registration | null = null;
   #heart: Promise<void> | null = null;
   #warned = false;
@@ -144,6 +149,14 @@ class HolderFiles implements Holders {
     return { ownSinceMs: this.#own?.sinceMs ?? Number.POSITIVE_INFINITY, live, dead };
   }
 
+  removing(id: MessageId, inode: number): void {
+    if (this.#own === null || this.#written === null) return;
+    const path = join(this.#folder, this.#own.name);
+    // Times of files have fractions.
+    const atMs = Math.floor(this.#options.clock.now()) + 1;
+    this.#mark.write({ id, inode, atMs }, path, Buffer.byteLength(this.#written));
+  }
+
   hasNamesake(): boolean {
     const { live, dead } = this.census();
     const { pid } = this.#options.processes;
@@ -158,6 +171,7 @@ class HolderFiles implements Holders {
   async leave(): Promise<void> {
     this.#stop.abort();
     await this.#heart;
+    this.#mark.close();
     if (this.#own !== null) this.#unlink(this.#own.name);
   }
 
@@ -242,6 +256,7 @@ class HolderFiles implements Holders {
     while (!signal.aborted) {
       await clock.sleep(BEAT_MS, signal).catch(() => undefined);
       this.#beats += 1;
+      this.#mark.close();
       if (this.#own !== null && !signal.aborted) this.#write(this.#own);
     }
   }
@@ -258,13 +273,13 @@ class HolderFiles implements Holders {
     const [, pid, start] = /^(\d{1,10})\.(\d+)(?:\.\d+)?$/.exec(name) ?? [];
     if (pid === undefined || start === undefined) return null;
     try {
-      const found = readRecord(join(this.#folder, name));
+      const found = readHolder(join(this.#folder, name));
       if (found === null) return null;
-      const { mtimeMs, record } = found;
+      const { mtimeMs, record, removing } = found;
       // What cannot be read may have written, and leased, ever since.
       const sinceMs = record?.since ?? EVER_MS;
       const leasesSinceMs = record === null ? EVER_MS : (record.leases ?? Number.POSITIVE_INFINITY);
-      const known = { name, pid: Number(pid), sinceMs, leasesSinceMs };
+      const known = { name, pid: Number(pid), sinceMs, leasesSinceMs, removing };
       const silent = this.#options.clock.now() - mtimeMs > SILENT_MS;
       return { ...known, alive: this.#isAlive(known.pid, start, record) ?? !silent };
     } catch {
@@ -296,32 +311,6 @@ class HolderFiles implements Holders {
     this.#warned = true;
     const why = describeError(error);
     this.#options.warn(`cannot register in "${this.#folder}": locks are not shared safely: ${why}`);
-  }
-}
-
-function makeFolders(spool: string, folder: string): void {
-  for (const path of [join(spool, ".relayd"), folder]) {
-    try {
-      mkdirSync(path, 0o770);
-      likeSpool(spool, path, 0o770);
-    } catch (error) {
-      if (!isErrno(error, "EEXIST")) throw error;
-    }
-  }
-}
-
-/** Owned like the spool, so that whoever may write there can register, whatever account we run as later. */
-function likeSpool(spool: string, path: string, mode: number): void {
-  const { uid, gid } = statSync(spool);
-  try {
-    chownSync(path, uid, gid);
-  } catch {
-    // Only root can; then the group is inherited or ours.
-  }
-  try {
-    chmodSync(path, mode | (statSync(path).mode & 0o2000));
-  } catch {
-    // A file system without modes.
   }
 }
 

@@ -125,10 +125,11 @@ export class CommitJournal {
     return this.#files.notes;
   }
 
-  /** What is removed must not come back after a kill. Throws ENOSPC ... */
-  note(id: MessageId, kind: NoteKind): void {
-    if (typeof this.#files === "string" || !this.#live.has(id)) return;
+  /** What is removed must not come back after a kill. False when no segment has the message. Throws ENOSPC ... */
+  note(id: MessageId, kind: NoteKind): boolean {
+    if (typeof this.#files === "string" || !this.#live.has(id)) return false;
     this.#files.note(id, kind);
+    return true;
   }
 
   /** The message was removed: after a power cut it should not come back. Costs no sync of its own. */

@@ -62,10 +62,12 @@ const DRAFT_PARTS = [
   { ending: ".content.spamd", what: "half-written content" },
 ] as const;
 
-/** What cannot be put right is named, and the others go on. `names`: a listing of the directory. */
-export function recover(options: RecoveryOptions, names: readonly string[]): readonly Recovery[] {
+/** What cannot be put right is named, and the others go on. `listed`: a listing of the directory. */
+export function recover(options: RecoveryOptions, listed: readonly string[]): readonly Recovery[] {
   const { disk, holders, givenUp } = options;
   const census = holders.census();
+  // Who is dead may have lived when it was listed, and removed an envelope since.
+  const names = census.dead.length > 0 ? disk.list() : listed;
   const all = new Set(names);
   const done: Recovery[] = [];
   const judge = new Judge(options, census);
@@ -186,6 +188,15 @@ class Judge {
     return dead.some((holder) => holder.pid === maker && newestMs >= holder.sinceMs);
   }
 
+  /** True for the very file that a dead holder was about to remove, unless somebody has written to it since. */
+  wasRemoved(id: MessageId, { inode, modifiedMs }: FileFacts): boolean {
+    const { nowMs } = this.#options;
+    return this.#census.dead.some(({ removing }) => {
+      if (removing?.id !== id || removing.inode !== inode) return false;
+      return modifiedMs <= removing.atMs && removing.atMs <= nowMs + SLACK_MS;
+    });
+  }
+
   /** Another process, or another store of ours, that may have it in hand: of this store's the caller knows. */
   #livesHere(processes: ProcessTable, pid: number, writtenMs: number): boolean {
     const ours = pid === processes.pid && !this.#census.live.some((holder) => holder.pid === pid);
@@ -283,7 +294,8 @@ function isAlone(
   const maker = makerOf(id);
   if (maker === null || options.inHand(id)) return false;
   const facts = options.disk.stat(name);
-  return facts?.kind === "file" && judge.isAbandoned(maker, facts);
+  if (facts?.kind !== "file") return false;
+  return judge.isAbandoned(maker, facts) || judge.wasRemoved(id, facts);
 }
 
 /** A listing may miss a file that is renamed meanwhile: between `.envelope` and `.busy`, each way, or to `.bad`. */

@@ -6,9 +6,10 @@ import type { Clock } from "../core/clock.ts";
 import { describeError, isErrno } from "../core/errors.ts";
 import type { MessageId } from "../core/message-id.ts";
 import type { Disk } from "../io/disk.ts";
+import type { Holders } from "./holders.ts";
 import type { CommitJournal } from "./journal.ts";
 import { encodeNote, JOURNAL_FOLDER, type NoteKind, parseJournalName } from "./journal-files.ts";
-import { makerOf } from "./names.ts";
+import { contentName, makerOf } from "./names.ts";
 
 /** Somebody who begins with a journal is noticed within this: it is made seconds before it is needed. */
 const LOOK_MS = 100;
@@ -19,6 +20,7 @@ export class Removals {
   readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #own: CommitJournal | null;
+  readonly #holders: Holders;
   readonly #warn: (text: string) => void;
   #nextLookMs = Number.NEGATIVE_INFINITY;
   #others: readonly string[] = [];
@@ -29,11 +31,13 @@ export class Removals {
     readonly disk: Disk;
     readonly clock: Clock;
     readonly own: CommitJournal | null;
+    readonly holders: Holders;
     readonly warn: (text: string) => void;
   }) {
     this.#disk = given.disk;
     this.#clock = given.clock;
     this.#own = given.own;
+    this.#holders = given.holders;
     this.#warn = given.warn;
   }
 
@@ -45,11 +49,18 @@ export class Removals {
     // Only messages that relayd has made are in a journal.
     if (makerOf(id) === null) return;
     try {
-      this.#own?.note(id, kind);
+      const isNoted = this.#own?.note(id, kind) === true;
+      if (!isNoted && kind === "removed") this.#mark(id);
       for (const name of this.#look()) this.#append(name, id, kind);
     } catch (error) {
       this.#warn(`cannot note the removal of ${id}: ${describeError(error)}`);
     }
+  }
+
+  /** For whoever finds content alone after we were killed. */
+  #mark(id: MessageId): void {
+    const content = this.#disk.stat(contentName(id));
+    if (content !== null) this.#holders.removing(id, content.inode);
   }
 
   #append(name: string, id: MessageId, kind: NoteKind): void {

@@ -152,7 +152,7 @@ test("no content is removed while a folder that may have its envelope cannot be 
 test("a dead holder is remembered while a lock that it may have taken cannot be put right", async () => {
   await using spool = await tempSpool();
   putMessage(spool, "emailrelay.1.1.1", ".busy");
-  const dead: Holder = { name: "1.1", pid: DEAD_PID, sinceMs: 0, leasesSinceMs: 0 };
+  const dead: Holder = { name: "1.1", pid: DEAD_PID, sinceMs: 0, leasesSinceMs: 0, removing: null };
   const forgotten: string[] = [];
   const holders: Holders = {
     ...noOtherHolders,

@@ -1,4 +1,6 @@
 /** Other processes for spool tests: `node store-program.js <part> <spool>`; what happens goes to stdout. */
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { RelayError } from "../../src/core/errors.ts";
 import type { Journal } from "../../src/core/events.ts";
 import { systemClock } from "../../src/io/clock.ts";
@@ -36,6 +38,17 @@ async function forwardAll(store: FileStore): Promise<void> {
   await store.close();
 }
 
+/** The same, but it is killed when it is about to remove the first content. */
+async function forwardHalf(store: FileStore): Promise<void> {
+  const { unlinkSync } = fs;
+  fs.unlinkSync = (path) => {
+    if (String(path).endsWith(".content")) process.kill(process.pid, "SIGKILL");
+    unlinkSync(path);
+  };
+  syncBuiltinESMExports();
+  await forwardAll(store);
+}
+
 async function storeAsNobody(store: FileStore): Promise<void> {
   try {
     await storeMessage(store, "x");
@@ -47,7 +60,7 @@ async function storeAsNobody(store: FileStore): Promise<void> {
 }
 
 /** What the program is told to do. */
-export type Part = "hold" | "forward-all" | "store-as-nobody";
+export type Part = "hold" | "forward-all" | "forward-half" | "store-as-nobody";
 
 const [, , part, directory = ""] = process.argv;
 if (part === "store-as-nobody") process.setuid?.(65534);
@@ -60,4 +73,5 @@ const store = await openFileStore({
 });
 if (part === "store-as-nobody") await storeAsNobody(store);
 else if (part === "forward-all") await forwardAll(store);
+else if (part === "forward-half") await forwardHalf(store);
 else await holdForEver(store);
