@@ -242,3 +242,10 @@ export class PeerConnection {
     });
   }
 }
+
+/** A smarthost without extensions that takes the first message. */
+export async function takesOne(connection: PeerConnection): Promise<void> {
+  await connection.greet();
+  await connection.message();
+  connection.say("250 ok");
+}
