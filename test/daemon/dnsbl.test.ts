@@ -21,14 +21,7 @@ const address = here ?? "";
 const listed = `${address.split(".").reverse().join(".")}.bl.test`;
 
 async function start(dnsbl: string, ...more: readonly string[]): Promise<TestRelay> {
-  const relay = await TestRelay.start([
-    "-r",
-    `--interface=${address}`,
-    `--dnsbl=${dnsbl}`,
-    ...more,
-  ]);
-  await relay.logged(`smtp server on ${address}`);
-  return relay;
+  return await TestRelay.start(["-r", `--interface=${address}`, `--dnsbl=${dnsbl}`, ...more]);
 }
 
 /** The first line that a client gets, having said something too early; "" when it is closed before. */

@@ -179,13 +179,10 @@ const device = Object.entries(networkInterfaces()).find(([, all]) =>
 /** Its only options are these: `instances` keeps the harness from adding an interface. */
 async function listeningOn(...options: readonly string[]): Promise<TestRelay> {
   const [port, spool] = [await freePort(), temporarySpool()];
-  const relay = await TestRelay.start(
+  return await TestRelay.start(
     [`--port=${port}`, `--spool-dir=${spool}`, "--domain=relay.test", ...options],
     { port, spool, instances: true },
   );
-  // On all addresses: it tells of them when the last one is open.
-  await relay.logged("smtp server on ");
-  return relay;
 }
 
 const INTERFACES = [

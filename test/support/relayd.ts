@@ -82,7 +82,7 @@ export class TestRelay {
     after(() => this.child.kill("SIGKILL"));
   }
 
-  /** Resolves when the port is open. Throws with standard error when relayd ends before. */
+  /** Resolves when all that it listens on is open. Throws with standard error when relayd ends before. */
   static async start(
     args: readonly string[],
     given: { spool?: string; port?: number; instances?: boolean } = {},
@@ -136,9 +136,10 @@ export class TestRelay {
     await until(
       async () => {
         if (this.child.exitCode !== null) throw new Error(`relayd ended: ${this.stderr}`);
-        return await canConnect(this.port);
+        // Told when the last of its ports is open, which one that can be connected to says nothing of.
+        return / server on |forwarding to /.test(this.log) && (await canConnect(this.port));
       },
-      () => `relayd does not listen: ${this.stderr}`,
+      () => `relayd does not listen: ${this.log}\n${this.stderr}`,
     );
   }
 }
