@@ -1,8 +1,10 @@
 /** Rounds of a power-cut test: mail is pumped into a relayd on a file system that loses what was not synced. */
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { JOURNAL_FOLDER } from "../../src/spool/journal-files.ts";
+import { PAGE_BYTES } from "../../src/spool/journal-format.ts";
 import { type Account, accountFor } from "./accounting.ts";
 import { freePort } from "./catcher.ts";
 import { Children } from "./children.ts";
@@ -54,8 +56,6 @@ export interface PowerTerms {
 /** Enough for the journal, which leaves the last 512 MB alone. Sparse. */
 const MEGABYTES = 1024;
 const SESSIONS = 8;
-/** The journal is made once there is demand, which takes a moment. */
-const JOURNAL_MS = 700;
 /** What the kernel and relayd keep of a removal before it is on disk: a power cut within takes it back. */
 const REMOVAL_MS = 7000;
 const PATIENCE = { tries: 400, everyMs: 50 };
@@ -110,7 +110,7 @@ class PowerRound {
     const { fileSystem = "ext4" } = this.#terms;
     const image = this.#keep(DiskImage.make({ megabytes: MEGABYTES, kind: fileSystem }));
     const serving = await this.#start(image, [...options, ...(forwards ? this.#out() : [])]);
-    const pump = await this.#load();
+    const pump = await this.#load(image);
     await this.#cut(image, after === "cut" ? serving : null);
     await pump.stop();
     const last = after === "cut" ? await this.#again(image) : this.#copyOf(image);
@@ -123,15 +123,15 @@ class PowerRound {
     for (const image of this.#images) image[Symbol.dispose]();
   }
 
-  async #load(): Promise<MailPump> {
+  async #load(image: DiskImage): Promise<MailPump> {
     const { seed, kind, loadMs = 800 } = this.#terms;
     const pump = new MailPump(this.#ports[0], {
       ...{ prefix: `p${seed}`, sessions: SESSIONS, random: this.#random },
     });
     // The first connections take a moment.
     await until(() => pump.accepted.size > SESSIONS);
-    const journaled = !POWER_KINDS[kind].options.some((one) => one === ALONE);
-    await pause((journaled ? JOURNAL_MS : 0) + this.#random() * loadMs);
+    if (!POWER_KINDS[kind].options.some((one) => one === ALONE)) await journaled(image, pump);
+    await pause(this.#random() * loadMs);
     return pump;
   }
 
@@ -226,6 +226,20 @@ class PowerRound {
 
 function waiting(image: DiskImage): string[] {
   return readdirSync(image.spool).filter((name) => /\.envelope(?:\.busy)?$/.test(name));
+}
+
+/** Resolves when mail is accepted by way of the journal, which is made once there is demand. */
+async function journaled({ spool }: DiskImage, { accepted }: MailPump): Promise<void> {
+  const folder = join(spool, JOURNAL_FOLDER);
+  const isUsed = (name: string) =>
+    readFileSync(join(folder, name)).subarray(0, PAGE_BYTES).includes('"state":"used"');
+  await until(
+    () => existsSync(folder) && readdirSync(folder).some(isUsed),
+    () => `the journal was not used for ${accepted.size} messages`,
+  );
+  // What each of them was at may have gone another way.
+  const before = accepted.size;
+  await until(() => accepted.size > before + SESSIONS);
 }
 
 async function pause(ms: number): Promise<void> {
