@@ -10,7 +10,7 @@ import { freePort } from "./catcher.ts";
 import { Children } from "./children.ts";
 import { DiskImage, type ImageKind } from "./disk-image.ts";
 import { MailPump, randomFrom } from "./mail-pump.ts";
-import { bin, canConnect, until } from "./relayd.ts";
+import { bin, canConnect, dialogue, until } from "./relayd.ts";
 import { whateverHappens } from "./whatever-happens.ts";
 
 interface PowerKindTerms {
@@ -141,6 +141,8 @@ class PowerRound {
     // It may go on for a moment, but must not promise anything any more.
     await pause(this.#random() * 60);
     if (victim !== null) await this.#children.end(victim, "SIGKILL");
+    // The smarthost has read by then what was sent to it before.
+    await dialogue(this.#smarthostPort, ["NOOP", "QUIT"]);
     this.#cuts.push({ from, to: Date.now() });
   }
 
