@@ -52,7 +52,7 @@ test("--as-client drains the spool and says so when there is nothing", async () 
   const smarthost = await openCatcher();
   const spool = temporarySpool();
   for (let n = 1; n <= 3; n++) putMessage(spool, `emailrelay.1.1.${n}`);
-  const first = await asClient(smarthost.address, spool);
+  const first = await asClient(smarthost.address, spool, "--forward-parallel=1");
   assert.equal(first.code, 0, first.stderr);
   assert.equal(smarthost.messages.length, 3);
   assert.equal(smarthost.messages[0]?.content, "Subject: put\r\n\r\n.dot\r\nbody\r\n");

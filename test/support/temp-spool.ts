@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Clock } from "../../src/core/clock.ts";
 import type { Journal, RelayEvent } from "../../src/core/events.ts";
 import { systemClock } from "../../src/io/clock.ts";
 import {
@@ -24,6 +25,23 @@ export interface TempSpool extends AsyncDisposable {
   warnings(): string[];
 }
 
+/**
+ * Time passes between turns only: the directory is not listed again at once where that took long, as it seems to where
+ * something else ran meanwhile.
+ */
+function turnByTurn(): Clock {
+  let now: number | null = null;
+  const monotonic = (): number => {
+    if (now !== null) return now;
+    queueMicrotask(() => {
+      now = null;
+    });
+    now = systemClock.monotonic();
+    return now;
+  };
+  return { ...systemClock, monotonic };
+}
+
 export async function tempSpool(): Promise<TempSpool> {
   const directory = mkdtempSync(join(tmpdir(), "relayd-spool-"));
   const events: RelayEvent[] = [];
@@ -38,7 +56,7 @@ export async function tempSpool(): Promise<TempSpool> {
         sync: true,
         shared: false,
         journal,
-        clock: systemClock,
+        clock: turnByTurn(),
         ...options,
       });
       stores.push(store);
