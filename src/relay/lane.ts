@@ -23,6 +23,8 @@ const SLOW_MS = 250;
 /** The mean of what messages took goes so much of the way to the last one, which counts for no more than this. */
 const LAST_SHARE = 1 / 4;
 const MOST_MS = 2 * LONG_MS;
+/** Whoever takes so many times as long as others have lately is not waited for by those behind it. */
+const STUCK_TIMES = 4;
 
 export interface LaneOptions {
   /** Connections at a time. */
@@ -61,6 +63,8 @@ export class Lane {
   #ticking = false;
   /** Milliseconds that a message has taken lately. */
   #tookMs = 0;
+  /** The same, for hosts that look at content: one that took too long counts for no more than that. */
+  #usualMs = 0;
   /** Called when a worker has finished a message. */
   #listeners: (() => void)[] = [];
 
@@ -140,6 +144,11 @@ export class Lane {
     return inHand > 0 && this.#options.monotonic() - since >= SLOW_MS;
   }
 
+  /** What those behind a message wait for it, where the host is not as slow with each. */
+  get #patienceMs(): number {
+    return Math.max(SLOW_MS, STUCK_TIMES * this.#usualMs);
+  }
+
   #mayGrow(): boolean {
     const count = this.#workers.length;
     if (count === 0) return true;
@@ -177,8 +186,10 @@ export class Lane {
       await next.lease[Symbol.asyncDispose]();
       this.#options.released(next);
       const now = this.#options.monotonic();
+      const took = now - worker.since;
       // One that was slow, or had to wait for its connection, says nothing about the next.
-      this.#tookMs += (Math.min(now - worker.since, MOST_MS) - this.#tookMs) * LAST_SHARE;
+      this.#tookMs += (Math.min(took, MOST_MS) - this.#tookMs) * LAST_SHARE;
+      this.#usualMs += (Math.min(took, this.#patienceMs) - this.#usualMs) * LAST_SHARE;
       // The one behind it is the first now.
       if (worker.inHand > 1) worker.since = now;
       this.#happened();
@@ -210,10 +221,15 @@ export class Lane {
     };
   }
 
-  /** Messages that wait behind a slow one go another way. */
+  /**
+   * Messages that wait behind one that is stuck go another way, where there can be one. That costs its connection: what
+   * the next one has said already cannot be taken back.
+   */
   #hurry(): void {
+    if (this.#options.parallel === 1) return;
     const ahead = this.#workers.filter(({ inHand }) => inHand > 1);
-    for (const worker of ahead) if (this.#isSlow(worker)) worker.kept?.transport.withdraw();
+    const since = this.#options.monotonic() - this.#patienceMs;
+    for (const worker of ahead) if (worker.since <= since) worker.kept?.transport.withdraw();
     if (ahead.length > 0 && !this.#closing.signal.aborted) this.#tick();
   }
 

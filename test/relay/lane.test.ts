@@ -83,6 +83,8 @@ class OverlappingTransport extends ScriptedTransport {
   override readonly overlaps = true;
   readonly waiting: ((receipt: Receipt | null) => void)[] = [];
   most = 0;
+  /** Messages that had to go another way. */
+  withdrawn = 0;
 
   override async send(envelope: Envelope): Promise<Receipt | null> {
     await super.send(envelope);
@@ -98,7 +100,10 @@ class OverlappingTransport extends ScriptedTransport {
   }
 
   override withdraw(): void {
-    for (const resolve of this.waiting.splice(1)) resolve(null);
+    for (const resolve of this.waiting.splice(1)) {
+      this.withdrawn += 1;
+      resolve(null);
+    }
   }
 }
 
@@ -163,4 +168,68 @@ test("messages that wait behind a slow one go over another connection", async ()
   transports[0]?.answer();
   await running;
   assert.equal(store.kept.size, 0);
+});
+
+/** A clock that goes on when it is told to. */
+class SteppedClock {
+  #now = 0;
+  #sleepers: { readonly until: number; readonly wake: () => void }[] = [];
+  readonly monotonic = () => this.#now;
+  readonly sleep = async (ms: number) =>
+    await new Promise<void>((wake) => this.#sleepers.push({ until: this.#now + ms, wake }));
+
+  step(ms: number): void {
+    this.#now += ms;
+    const due = this.#sleepers.filter(({ until }) => until <= this.#now);
+    this.#sleepers = this.#sleepers.filter(({ until }) => until > this.#now);
+    for (const { wake } of due) wake();
+  }
+}
+
+/** Resolves to how many messages were taken back; `tookMs`: what the first, second ... takes once it is its connection's first. */
+async function withdrawnOf(messages: number, parallel: number, tookMs: (n: number) => number) {
+  const { at, store } = stations({ parallel });
+  for (let n = 0; n < messages; n++) store.put();
+  const clock = new SteppedClock();
+  const opened: { transport: OverlappingTransport; head: unknown; until: number }[] = [];
+  let begun = 0;
+  let ended = false;
+  const running = run({ ...at, clock: { ...at.clock, ...clock } }, async () => {
+    const transport = new OverlappingTransport();
+    opened.push({ transport, head: undefined, until: 0 });
+    return transport;
+  }).finally(() => {
+    ended = true;
+  });
+  while (!ended) {
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    clock.step(50);
+    for (const one of opened) {
+      const head = one.transport.waiting[0];
+      if (head === undefined) continue;
+      if (one.head !== head) {
+        begun += 1;
+        Object.assign(one, { head, until: clock.monotonic() + tookMs(begun) });
+      } else if (clock.monotonic() >= one.until) {
+        one.transport.answer();
+      }
+    }
+  }
+  await running;
+  assert.equal(store.kept.size, 0);
+  const withdrawn = opened.reduce((sum, { transport }) => sum + transport.withdrawn, 0);
+  return { withdrawn, connections: opened.length };
+}
+
+test("where each message takes long, those behind it are not taken back", async () => {
+  assert.deepEqual(await withdrawnOf(40, 1, () => 400), { withdrawn: 0, connections: 1 });
+  const { withdrawn, connections } = await withdrawnOf(60, 4, () => 400);
+  assert.equal(connections, 4);
+  assert.ok(withdrawn <= 4, `${withdrawn} were taken back`);
+});
+
+test("those behind one that takes much longer than the others are taken back", async () => {
+  const { withdrawn } = await withdrawnOf(60, 4, (n) => (n === 30 ? 60_000 : 400));
+  const { withdrawn: before } = await withdrawnOf(60, 4, () => 400);
+  assert.ok(withdrawn > before, `${withdrawn} were taken back, ${before} where none took longer`);
 });
